@@ -1,6 +1,6 @@
 """A kind of stream, as the engine knows it: where it begins, how it decides, how it changes."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
@@ -40,5 +40,5 @@ class Deciders:
         """The decider of a stream id, None if nobody knows its kind."""
         return self._by_kind.get(stream.partition("/")[0])
 
-    def __iter__(self) -> "Iterable[Decider[Any]]":  # type: ignore[override]
+    def __iter__(self) -> Iterator[Decider[Any]]:
         return iter(self._by_kind.values())

@@ -24,7 +24,7 @@ from typing import ClassVar, cast
 from domain.event import Event
 
 
-class Refused(Exception):  # noqa: N818 - a refusal is an answer, not an error of ours
+class Refused(Exception):
     """The command was refused."""
 
     type: ClassVar[str] = "refused"
@@ -40,11 +40,11 @@ class Refused(Exception):  # noqa: N818 - a refusal is an answer, not an error o
 
 
 class Invalid(Refused):
-    """{field}: {reason}"""
+    """{field}: {reason}."""
 
 
 class TooLarge(Invalid):
-    """{field}: {size} bytes are more than the {limit} that one record may have"""
+    """{field}: {size} bytes are more than the {limit} that one record may have."""
 
 
 class Missing(Refused):

@@ -40,9 +40,15 @@ class Stream(Struct):
         return decider.decide(self.state, name, submitted.command, now) or (CommandNoted(),)
 
     def record(
-        self, events: tuple[Event, ...], submitted: Submitted, now: datetime, upto: int
+        self,
+        events: tuple[Event, ...],
+        submitted: Submitted,
+        now: datetime,
+        *,
+        sequence: int = 0,
+        upto: int = 0,
     ) -> list[Recorded]:
-        """Make facts of *events*: the next versions of this stream, not folded yet."""
+        """Make facts of *events*, not folded yet: the next versions, behind *sequence*."""
         return [
             Recorded(
                 id=event_id(self.id, submitted.id, n),
@@ -52,6 +58,7 @@ class Stream(Struct):
                 time=now,
                 actor=submitted.actor,
                 causationid=submitted.id,
+                sequence=sequence + n,
                 upto=upto,
                 traceparent=submitted.traceparent,
             )
@@ -73,10 +80,8 @@ class Stream(Struct):
         self.version = version
 
 
-class VersionGap(Exception):  # noqa: N818
+class VersionGap(Exception):
     """The events of a stream do not follow one another: the log or its reading is at fault."""
 
     def __init__(self, stream: str, version: int, found: int) -> None:
         super().__init__(f"{stream} is at version {version}, and its next event has {found}")
-
-

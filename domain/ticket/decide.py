@@ -87,8 +87,7 @@ def _add_tasks(ticket: Ticket, command: c.AddTasks, now: datetime) -> Events:
     body = _digest(encoded)
     there = [n for n, spec in enumerate(command.tasks) if spec.name in ticket.tasks]
     if there and all(
-        spec.name in ticket.tasks and ticket.tasks[spec.name].body == body
-        for spec in command.tasks
+        spec.name in ticket.tasks and ticket.tasks[spec.name].body == body for spec in command.tasks
     ):
         return ()
     if there:
@@ -170,9 +169,7 @@ def _claim(ticket: Ticket, command: c.Claim, now: datetime) -> Events:
         raise NotReady(task=command.task, reason=f"it is {task.state}")
     if ticket.not_before is not None and now < ticket.not_before:
         raise NotReady(task=command.task, reason=f"not before {ticket.not_before.isoformat()}")
-    if command.capabilities is not None and (
-        lacks := lacking(command.capabilities, task.requires)
-    ):
+    if command.capabilities is not None and (lacks := lacking(command.capabilities, task.requires)):
         raise NotCapable(
             worker=command.worker, task=command.task, dimension=lacks[0], lacking=lacks[1]
         )
@@ -216,7 +213,7 @@ def _ending(task: Task, told: Told) -> tuple[type[Event], TaskState | None]:
     match told.execution, told.outcome:
         case Execution.INFRASTRUCTURE, _ if task.retried < task.retries:
             return e.TaskRetried, None
-        case (Execution.INFRASTRUCTURE | Execution.CONFIGURATION), _:
+        case ((Execution.INFRASTRUCTURE | Execution.CONFIGURATION), _):
             return e.TaskErrored, TaskState.ERRORED
         case Execution.TIMED_OUT, _:
             return e.TaskTimedOut, TaskState.TIMED_OUT
@@ -475,7 +472,9 @@ def _verdict(failed: int, errored: int, cancelled: int) -> Event:
         return e.TicketFailed()
     if errored:
         return e.TicketErrored()
-    return e.TicketCancelled(reason="a required task was cancelled") if cancelled else e.TicketPassed()
+    return (
+        e.TicketCancelled(reason="a required task was cancelled") if cancelled else e.TicketPassed()
+    )
 
 
 def _ready(names: Sequence[str]) -> Iterator[Event]:

@@ -1,0 +1,131 @@
+"""Connections: how they are made, what their errors mean, and the bell that wakes readers."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+
+import asyncpg
+import structlog
+from msgspec import Struct
+
+from adapters.log import Unavailable
+
+log = structlog.get_logger()
+
+
+class Address(Struct, frozen=True):
+    """Where the tables are. A `schema` keeps several logs in one database apart."""
+
+    dsn: str
+    schema: str = "turnstile"
+
+    def channel(self, name: str) -> str:
+        """The name of a NOTIFY channel of this log."""
+        return f"{self.schema}_{name}"
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """What means that the server is away becomes Unavailable."""
+    try:
+        yield
+    except (
+        asyncpg.PostgresConnectionError,
+        asyncpg.OperatorInterventionError,
+        asyncpg.InsufficientResourcesError,
+        asyncpg.IdleInTransactionSessionTimeoutError,
+        asyncpg.LockNotAvailableError,
+        asyncpg.InterfaceError,
+        asyncpg.InternalClientError,
+        OSError,
+        TimeoutError,
+    ) as error:
+        raise Unavailable(f"PostgreSQL: {error or type(error).__name__}") from error
+
+
+async def connect(address: Address, **settings: str) -> "asyncpg.Connection[asyncpg.Record]":
+    """A connection with the schema's tables in its path. Raises Unavailable."""
+    with translated():
+        return await asyncpg.connect(
+            address.dsn,
+            timeout=10,
+            command_timeout=60,
+            server_settings={
+                "search_path": address.schema,
+                "application_name": "turnstile",
+                "idle_in_transaction_session_timeout": "10s",
+                "transaction_timeout": "60s",
+                "jit": "off",
+                **settings,
+            },
+        )
+
+
+async def close(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Close, without a wait for a server that does not answer."""
+    try:
+        with translated():
+            await connection.close(timeout=1)
+    except Unavailable:
+        connection.terminate()
+
+
+class Bell:
+    """Wakes who waits for a channel. Advice only: whoever waits looks by himself now and then."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._wanted: dict[str, list[Callable[[str], None]]] = defaultdict(list)
+        self._changed = asyncio.Event()
+
+    def subscribe(self, channel: str, callback: Callable[[str], None]) -> None:
+        """Call back with the payload of every notification."""
+        self._wanted[channel].append(callback)
+        self._changed.set()
+
+    def unsubscribe(self, channel: str, callback: Callable[[str], None]) -> None:
+        """Call back no more."""
+        self._wanted[channel].remove(callback)
+        if not self._wanted[channel]:
+            del self._wanted[channel]
+        self._changed.set()
+
+    async def run(self, started: asyncio.Event) -> None:
+        """Listen for ever, connecting again whenever the server was away."""
+        while True:
+            with suppress(Unavailable):
+                async with _open(self._address) as connection:
+                    await self._listen(connection, started)
+            await asyncio.sleep(0.2)
+
+    async def _listen(
+        self, connection: "asyncpg.Connection[asyncpg.Record]", started: asyncio.Event
+    ) -> None:
+        listening: set[str] = set()
+        lost = asyncio.Event()
+        connection.add_termination_listener(lambda _: (lost.set(), self._changed.set()))
+        while not lost.is_set():
+            self._changed.clear()
+            wanted = set(self._wanted)
+            with translated():
+                for channel in wanted - listening:
+                    await connection.add_listener(channel, self._ring)
+                for channel in listening - wanted:
+                    await connection.remove_listener(channel, self._ring)
+            listening = wanted
+            started.set()
+            await self._changed.wait()
+
+    def _ring(self, connection: object, pid: int, channel: str, payload: object) -> None:
+        for callback in tuple(self._wanted.get(channel, ())):
+            callback(str(payload))
+
+
+@asynccontextmanager
+async def _open(address: Address) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    connection = await connect(address)
+    try:
+        yield connection
+    finally:
+        await close(connection)

@@ -1,0 +1,48 @@
+"""Events from rows, and the check that none is missing."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import asyncpg
+
+from adapters.codec import Codec
+from adapters.log import Gap
+from adapters.postgres.connection import translated
+from adapters.postgres.statements import load
+from domain.envelope import Recorded
+
+if TYPE_CHECKING:
+    Connection = asyncpg.Connection[asyncpg.Record]
+
+SQL = load("log")
+PAGE = 2_000
+"""Events that are read at once; folding them must not keep the event loop for long."""
+
+
+async def read(
+    connection: "Connection", codec: Codec, partition: int, after: int, limit: int
+) -> Sequence[Recorded]:
+    """The committed events behind sequence *after*. Raises Gap, FutureEvent, CodecError."""
+    with translated():
+        rows = await connection.fetch(SQL["read"], partition, after, limit)
+    for sequence, row in enumerate(rows, start=after + 1):
+        if row[0] != sequence:
+            raise Gap(f"partition {partition} has {row[0]} where {sequence} should be")
+    return [recorded(row, codec) for row in rows]
+
+
+def recorded(row: asyncpg.Record, codec: Codec) -> Recorded:
+    """The event of a row of the statement `read`."""
+    sequence, stream, version, topic, form, id_, cause, time, actor, upto, trace, state = row
+    return Recorded(
+        id=id_,
+        originator_id=stream,
+        originator_version=version,
+        event=codec.decode_event(topic, form or 1, state),
+        time=time,
+        actor=actor,
+        causationid=cause,
+        sequence=sequence,
+        upto=upto,
+        traceparent=trace,
+    )

@@ -1,0 +1,97 @@
+-- name: create_partitions
+WITH made AS (
+    INSERT INTO partitions (partition, format, of, id)
+    SELECT n, $2, $1, gen_random_uuid() FROM generate_series(0, $1 - 1) AS n
+    WHERE NOT EXISTS (SELECT FROM partitions)
+    RETURNING partition
+)
+INSERT INTO inboxes (partition) SELECT partition FROM made;
+
+-- name: partitions
+SELECT partition, format, of, id FROM partitions ORDER BY partition;
+
+-- name: send
+WITH head AS (
+    UPDATE inboxes SET position = position + $2 WHERE partition = $1
+    RETURNING position - $2 AS before
+), sent AS (
+    INSERT INTO commands (partition, position, at, id, stream, topic, schema, actor, patience,
+                          reply_to, traceparent, data)
+    SELECT $1, before + n, clock_timestamp(), c.id, c.stream, c.topic, c.schema, c.actor,
+           c.patience, c.reply_to, c.traceparent, c.data
+    FROM head, unnest($3::uuid[], $4::text[], $5::text[], $6::smallint[], $7::text[],
+                      $8::double precision[], $9::text[], $10::text[], $11::bytea[])
+        WITH ORDINALITY AS c (id, stream, topic, schema, actor, patience, reply_to, traceparent,
+                              data, n)
+)
+SELECT pg_notify($12, $1::text);
+
+-- name: receive
+SELECT position, at, id, stream, topic, schema, actor, patience, reply_to, traceparent, data
+FROM commands WHERE partition = $1 AND position > $2 ORDER BY position LIMIT $3;
+
+-- name: inbox_end
+SELECT position FROM inboxes WHERE partition = $1;
+
+-- name: end
+SELECT sequence FROM partitions WHERE partition = $1;
+
+-- name: read
+SELECT sequence, originator_id, originator_version, topic, schemaversion, id, causationid, time,
+       actor, upto, traceparent, state
+FROM events WHERE partition = $1 AND sequence > $2 ORDER BY sequence LIMIT $3;
+
+-- name: take
+UPDATE partitions
+SET owner = $2, epoch = epoch + 1, owned_till = clock_timestamp() + $3::interval
+WHERE partition = $1 AND (owner IS NULL OR owner = $2 OR owned_till < clock_timestamp())
+RETURNING epoch, sequence, clock_timestamp() AS now;
+
+-- name: position
+SELECT position FROM partitions WHERE partition = $1 AND epoch = $2;
+
+-- name: commit
+WITH head AS (
+    UPDATE partitions SET position = $3, sequence = sequence + $5
+    WHERE partition = $1 AND epoch = $2 AND sequence = $4
+    RETURNING partition
+), recorded AS (
+    INSERT INTO events (partition, sequence, originator_id, originator_version, topic,
+                        schemaversion, id, causationid, time, actor, traceparent, state, upto)
+    SELECT $1, e.*, $3
+    FROM head, unnest($6::bigint[], $7::text[], $8::integer[], $9::text[], $10::smallint[],
+                      $11::uuid[], $12::uuid[], $13::timestamptz[], $14::text[], $15::text[],
+                      $16::bytea[]) AS e
+), dead AS (
+    INSERT INTO dead_letters
+    SELECT c.*, d.reason
+    FROM head, unnest($17::bigint[], $18::text[]) AS d (position, reason)
+    JOIN commands AS c ON c.partition = $1 AND c.position = d.position
+)
+SELECT pg_notify(n.channel, n.payload)
+FROM head, unnest($19::text[], $20::text[]) AS n (channel, payload);
+
+-- name: release
+UPDATE partitions SET owner = NULL, owned_till = '-infinity' WHERE partition = $1 AND epoch = $2;
+
+-- name: blockers
+SELECT pg_terminate_backend(blocker)
+FROM pg_stat_activity, unnest(pg_blocking_pids(pid)) AS blocker
+WHERE pid = $1;
+
+-- name: join
+INSERT INTO members (member, till) VALUES ($1, clock_timestamp() + $2::interval)
+ON CONFLICT (member) DO UPDATE SET till = excluded.till;
+
+-- name: renew
+UPDATE partitions SET owned_till = clock_timestamp() + $2::interval WHERE owner = $1;
+
+-- name: leave
+DELETE FROM members WHERE member = $1 OR till < clock_timestamp() - interval '1 hour';
+
+-- name: members
+SELECT member FROM members WHERE till > clock_timestamp() ORDER BY member;
+
+-- name: owners
+SELECT partition, CASE WHEN owned_till > clock_timestamp() THEN owner END AS owner
+FROM partitions ORDER BY partition;

@@ -1,0 +1,1 @@
+"""The specification, as tests; importable so that `python -m tests.benchmarks` runs."""

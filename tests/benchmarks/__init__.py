@@ -1,0 +1,1 @@
+"""What things cost, measured on real servers; run by `make bench`."""

@@ -1,0 +1,1 @@
+"""The processes: each has a module here, and the composition root that opens what they share."""

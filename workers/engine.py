@@ -1,0 +1,202 @@
+"""The engine: owns partitions, decides what is asked of them in batches, commits, answers.
+
+It knows deciders, not tickets, and a log, not PostgreSQL or Kafka. Any number of engines share
+the partitions of a log; which ones this one serves, the log's membership says.
+"""
+
+import asyncio
+import gc
+from collections.abc import Callable
+from datetime import UTC, datetime
+from time import monotonic
+
+import structlog
+from msgspec import Struct
+
+from adapters.codec import Codec, CodecError
+from adapters.log import ClockAhead, Fenced, Gap, Log, Membership, Owner, Received, Unavailable
+from domain.decider import Deciders
+from domain.stream import VersionGap
+from workers.partition import Partition
+from workers.watchdog import Watchdog
+
+log = structlog.get_logger()
+
+
+class Pace(Struct, frozen=True):
+    """How an engine batches: at most `batch` commands, lingering for more `linger` seconds when
+    more than one waits, and looking up every `idle` seconds when none does.
+    """
+
+    batch: int = 2_000
+    linger: float = 0.010
+    idle: float = 1.0
+
+
+class Serving:
+    """The task that serves a partition. Between a decision and its commit it is not disturbed."""
+
+    def __init__(self, task: "asyncio.Task[None]") -> None:
+        self.task = task
+        self.stopping = False
+        self.may_be_cancelled = True
+
+
+class Engine:
+    """Serves the partitions that it is granted, until it is stopped."""
+
+    def __init__(
+        self,
+        name: str,
+        log: Log,
+        deciders: Deciders,
+        codec: Codec,
+        *,
+        pace: Pace | None = None,
+        watchdog: Watchdog | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.name = name
+        self.partitions: dict[int, Partition] = {}
+        """What is served now."""
+        self._log = log
+        self._deciders = deciders
+        self._codec = codec
+        self._pace = pace or Pace()
+        self._watchdog = watchdog or Watchdog(None)
+        self._clock = clock
+        self._serving: dict[int, Serving] = {}
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Finish the batches under way, give the partitions back, and return from `run`."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Serve until stopped.
+
+        Raises what makes it wrong to go on: FutureEvent and CodecError (this process is older
+        than the log), Gap and VersionGap (the log is damaged).
+        """
+        gc.set_threshold(100_000, 50, 1_000)  # states are many, live long and are no garbage
+        stopped = asyncio.create_task(self._stopping.wait())
+        try:
+            async with self._log.join(self.name) as membership:
+                try:
+                    while True:
+                        look = asyncio.create_task(membership.granted())
+                        await asyncio.wait({look, stopped}, return_when=asyncio.FIRST_COMPLETED)
+                        if self._stopping.is_set():
+                            look.cancel()
+                            return
+                        self._reap()
+                        await self._serve_just(membership, look.result())
+                finally:
+                    await self._end(set(self._serving))
+        finally:
+            stopped.cancel()
+
+    async def _serve_just(self, membership: Membership, granted: frozenset[int]) -> None:
+        """Serve what is granted and nothing else."""
+        await self._end(set(self._serving) - granted)
+        for partition in granted - set(self._serving):
+            self._serving[partition] = Serving(
+                asyncio.create_task(self._serve(membership, partition))
+            )
+
+    async def _end(self, partitions: set[int]) -> None:
+        ending = [self._serving[partition] for partition in partitions]
+        for one in ending:
+            one.stopping = True
+            if one.may_be_cancelled:
+                one.task.cancel()
+        if ending:
+            await asyncio.wait({one.task for one in ending})
+        self._reap()
+
+    def _reap(self) -> None:
+        """Forget what serves no more; raise what no retry can mend."""
+        for partition, one in list(self._serving.items()):
+            if one.task.done():
+                del self._serving[partition]
+                if not one.task.cancelled() and (error := one.task.exception()):
+                    raise error
+
+    async def _serve(self, membership: Membership, number: int) -> None:
+        """Take a partition over and serve it, until told to end or another has it."""
+        name = f"partition {number}"
+        self._watchdog.moved(name)
+        owner: Owner | None = None
+        try:
+            owner = await membership.take(number)
+            partition = await self._recover(owner, name)
+            self.partitions[number] = partition
+            while not self._serving[number].stopping:
+                batch = await self._batch(owner)
+                if batch:
+                    await self._decide(owner, partition, batch)
+                self._watchdog.moved(name)
+        except Fenced as fenced:
+            log.warning("fenced", partition=number, reason=str(fenced))
+        except (Unavailable, ClockAhead) as error:
+            log.warning("partition_given_up", partition=number, reason=str(error))
+        finally:
+            self.partitions.pop(number, None)
+            self._watchdog.forget(name)
+            if owner is not None:
+                await owner.release()
+                log.info("released", partition=number)
+
+    async def _recover(self, owner: Owner, name: str) -> Partition:
+        """The partition's state, folded from its events."""
+        began = monotonic()
+        partition = Partition(
+            owner.partition, owner.genesis.partitions, self._deciders, self._codec
+        )
+        async for page in owner.history():
+            for recorded in page:
+                partition.fold(recorded)
+            self._watchdog.moved(name)
+            await asyncio.sleep(0)
+        position = await owner.resume(partition.upto)
+        gc.freeze()
+        log.info(
+            "taken_over",
+            partition=owner.partition,
+            sequence=partition.sequence,
+            position=position,
+            streams=len(partition.streams),
+            quarantined=len(partition.quarantined),
+            seconds=round(monotonic() - began, 3),
+        )
+        return partition
+
+    async def _batch(self, owner: Owner) -> list[Received]:
+        """What waits; with more than one command at hand, also what comes within the linger."""
+        pace = self._pace
+        batch = list(await owner.receive(pace.batch, pace.idle))
+        if 1 < len(batch) < pace.batch:
+            await asyncio.sleep(pace.linger)
+            batch += await owner.receive(pace.batch - len(batch), 0)
+        return batch
+
+    async def _decide(self, owner: Owner, partition: Partition, batch: list[Received]) -> None:
+        serving = self._serving[owner.partition]
+        serving.may_be_cancelled = False
+        began = monotonic()
+        decided = partition.decide(batch, self._clock())
+        thought = monotonic()
+        await owner.commit(decided)
+        done = monotonic()
+        serving.may_be_cancelled = True
+        log.info(
+            "batch",
+            partition=owner.partition,
+            commands=len(batch),
+            events=len(decided.events),
+            dead=len(decided.dead),
+            upto=decided.upto,
+            sequence=partition.sequence,
+            decide_ms=round((thought - began) * 1e3, 2),
+            commit_ms=round((done - thought) * 1e3, 2),
+        )

@@ -1,0 +1,205 @@
+"""One partition: decides batches, folds events, answers. Knows no log and reads no clock.
+
+One bad message stops nobody else: a command that cannot be understood, or makes `decide` raise,
+becomes a dead letter; an event that makes `evolve` raise puts its one stream in quarantine. Both
+are loud.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from adapters.codec import DATA_LIMIT, Codec, FutureEvent
+from adapters.log import DeadLetter, Decided, Encoded, Gap, Received, Reply
+from domain.decider import Decider, Deciders
+from domain.envelope import Answer, Recorded, Refusal, Submitted, partition_of
+from domain.errors import Quarantined, Refused, TooLarge
+from domain.stream import Stream, VersionGap
+
+log = structlog.get_logger()
+
+EPOCH = datetime.min.replace(tzinfo=UTC)
+
+
+class _Unfit(Exception):
+    """The command is put aside, for this reason."""
+
+
+class Partition:
+    """The streams of one partition, in memory.
+
+    `sequence` is that of the last event folded, `upto` the highest position that an event says
+    to be decided, `stamp` the last time given.
+    """
+
+    def __init__(self, number: int, partitions: int, deciders: Deciders, codec: Codec) -> None:
+        self.number = number
+        self.streams: dict[str, Stream] = {}
+        self.quarantined: dict[str, str] = {}
+        self.sequence = 0
+        self.upto = 0
+        self.stamp = EPOCH
+        self._partitions = partitions
+        self._deciders = deciders
+        self._codec = codec
+
+    def fold(self, recorded: Recorded) -> None:
+        """Take in an event of the log.
+
+        Raises:
+            Gap: it is not the next one of the partition.
+            VersionGap: it is not the next one of its stream.
+            FutureEvent: nobody here knows its kind of stream.
+        """
+        if recorded.sequence != self.sequence + 1:
+            raise Gap(
+                f"partition {self.number} has {recorded.sequence} "
+                f"where {self.sequence + 1} should be"
+            )
+        self.sequence = recorded.sequence
+        self.upto = max(self.upto, recorded.upto)
+        self.stamp = max(self.stamp, recorded.time)
+        if recorded.originator_id in self.quarantined:
+            return
+        decider = self._deciders.of(recorded.originator_id)
+        if decider is None:
+            raise FutureEvent(recorded.event.topic, recorded.event.class_version)
+        stream = self._stream(recorded.originator_id, decider)
+        try:
+            stream.fold(decider, recorded)
+        except VersionGap:
+            raise
+        except Exception as error:
+            self._quarantine(recorded, error)
+        else:
+            self.streams[stream.id] = stream
+
+    def decide(self, batch: Sequence[Received], clock: datetime) -> Decided:
+        """Decide and fold a batch at the time that *clock* shows, or the last stamp if later.
+
+        If what it returns cannot be committed, this partition is worth nothing any more.
+        """
+        now = self.stamp = max(self.stamp, clock)
+        upto = batch[-1].position
+        events: list[Encoded] = []
+        dead: list[DeadLetter] = []
+        replies: list[Reply] = []
+        for received in batch:
+            submitted = received.submitted
+            refused: Refused | None = None
+            try:
+                if submitted is None:
+                    raise _Unfit(received.problem)
+                refused = self._decide(submitted, received.at, now, upto, events)
+            except _Unfit as unfit:
+                reason = str(unfit)
+                dead.append(DeadLetter(received, reason))
+                log.error("dead_letter", **self._place(received), reason=reason)
+                refused = Unfit(reason=reason)
+            except Quarantined as quarantined:
+                dead.append(DeadLetter(received, str(quarantined)))
+                refused = quarantined
+            id_, to = (
+                (submitted.id, submitted.reply_to)
+                if submitted
+                else (received.id, received.reply_to)
+            )
+            if to is not None and id_ is not None:
+                replies.append(Reply(to, self._answer(id_, submitted, refused)))
+        self.upto = upto
+        return Decided(upto=upto, events=events, dead=dead, replies=replies)
+
+    def _decide(
+        self,
+        submitted: Submitted,
+        arrived: datetime,
+        now: datetime,
+        upto: int,
+        events: list[Encoded],
+    ) -> Refused | None:
+        """Decide one command and add what it causes to *events*; return how it was refused."""
+        decider = self._fit(submitted)
+        stream = self._stream(submitted.stream, decider)
+        refused: Refused | None = None
+        try:
+            decided = stream.decide(decider, submitted, now, arrived)
+        except Refused as refusal:
+            refused = refusal
+            decided = refusal.leaves
+        except Exception as error:
+            log.exception("decision_raised", stream=stream.id, command=str(submitted.id))
+            raise _Unfit(f"the decision raised {type(error).__name__}: {error}") from error
+        if not decided:
+            return refused
+        facts = stream.record(decided, submitted, now, sequence=self.sequence, upto=upto)
+        try:
+            encoded = [Encoded(fact, self._encode(fact)) for fact in facts]
+        except TooLarge as too_large:
+            return too_large
+        except Exception as error:
+            raise _Unfit(f"its event cannot be stored: {error}") from error
+        for fact in facts:
+            try:
+                stream.fold(decider, fact)
+            except Exception as error:
+                raise self._quarantine(fact, error) from error
+        self.streams[stream.id] = stream
+        self.sequence += len(facts)
+        events += encoded
+        return refused
+
+    def _fit(self, submitted: Submitted) -> Decider[Any]:
+        if submitted.stream in self.quarantined:
+            raise Quarantined(stream=submitted.stream, reason=self.quarantined[submitted.stream])
+        number = partition_of(submitted.stream, self._partitions)
+        if number != self.number:
+            raise _Unfit(f"{submitted.stream} lives in partition {number}, not in {self.number}")
+        decider = self._deciders.of(submitted.stream)
+        if decider is None or type(submitted.command) not in decider.commands:
+            raise _Unfit(f"{submitted.stream} knows no {submitted.command.topic}")
+        return decider
+
+    def _encode(self, fact: Recorded) -> bytes:
+        data = self._codec.encode_event(fact.event)
+        if len(data) > DATA_LIMIT:
+            raise TooLarge(field=fact.event.topic, size=len(data), limit=DATA_LIMIT)
+        return data
+
+    def _stream(self, id_: str, decider: Decider[Any]) -> Stream:
+        """The stream, a new one if there is none; who changes it puts it into `streams`."""
+        return self.streams.get(id_) or Stream(id_, decider.initial())
+
+    def _answer(self, id_: UUID, submitted: Submitted | None, refused: Refused | None) -> Answer:
+        if refused is not None:
+            refusal = Refusal(type=refused.type, detail=str(refused), field=refused.field)
+            return Answer(command_id=id_, partition=self.number, refusal=refusal)
+        assert submitted is not None
+        version = self.streams[submitted.stream].accepted[id_.bytes]
+        return Answer(
+            command_id=id_, partition=self.number, version=version, sequence=self.sequence
+        )
+
+    def _quarantine(self, fact: Recorded, error: Exception) -> Quarantined:
+        reason = f"{fact.event.topic} raised {type(error).__name__}: {error}"
+        self.quarantined[fact.originator_id] = reason
+        self.streams.pop(fact.originator_id, None)
+        log.critical(
+            "quarantined",
+            stream=fact.originator_id,
+            version=fact.originator_version,
+            partition=self.number,
+            sequence=fact.sequence,
+            event_id=str(fact.id),
+            exc_info=error,
+        )
+        return Quarantined(stream=fact.originator_id, reason=reason)
+
+    def _place(self, received: Received) -> dict[str, Any]:
+        return {"partition": self.number, "position": received.position}
+
+
+class Unfit(Refused):
+    """The command was put aside as a dead letter: {reason}"""
