@@ -13,7 +13,7 @@ import msgspec
 from domain.decider import Decider
 from domain.event import Command, CommandNoted, Event
 
-T = TypeVar("T", type[Event], type[Command])
+T = TypeVar("T", Event, Command)
 
 RECORD_LIMIT: Final = 512 * 1024
 """Bytes of one record, its envelope included. Nothing larger is ever sent or stored."""
@@ -66,8 +66,12 @@ class Codec:
         cipher: Cipher | None = None,
     ) -> None:
         kinds = tuple(deciders)
-        self._events = _by_topic((CommandNoted, *(event for d in kinds for event in d.events)))
-        self._commands = _by_topic(command for d in kinds for command in d.commands)
+        self._events: dict[str, type[Event]] = _by_topic(
+            (CommandNoted, *(event for d in kinds for event in d.events))
+        )
+        self._commands: dict[str, type[Command]] = _by_topic(
+            command for d in kinds for command in d.commands
+        )
         self._event_decoders = {
             topic: msgspec.json.Decoder(kind).decode for topic, kind in self._events.items()
         }
@@ -133,8 +137,8 @@ class Codec:
             raise Undecodable(f"{topic}: {error}") from error
 
 
-def _by_topic(kinds: Iterable[T]) -> dict[str, T]:
-    topics: dict[str, T] = {}
+def _by_topic(kinds: Iterable[type[T]]) -> dict[str, type[T]]:
+    topics: dict[str, type[T]] = {}
     for kind in kinds:
         if "topic" not in vars(kind) or topics.setdefault(kind.topic, kind) is not kind:
             raise TypeError(f"{kind.__name__} has no topic of its own")

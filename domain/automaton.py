@@ -5,7 +5,7 @@ and `successor` read is derived from it once, because asking the machine costs a
 as much as a look-up; a test compares both.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from typing import Any, Final, Generic, TypeVar
 
@@ -22,6 +22,16 @@ class _Same:
 
 
 SAME: Final = _Same()
+
+
+_COLOURS: Final = ("classDef ", "Class ")
+"""How the lines of a drawing begin that only mark a model's present state."""
+
+
+class _Drawn:
+    """A model to draw: without one `transitions` draws nothing."""
+
+    get_graph: Callable[[], Any]
 
 
 class Edge(Struct, Generic[S], frozen=True):
@@ -71,10 +81,20 @@ class Automaton(Generic[S]):
             ],
         )
 
+    def diagram(self) -> str:
+        """The automaton as a Mermaid state diagram: the same text for the same table."""
+        from transitions.extensions import GraphMachine  # it loads asyncio; only drawing needs it
+
+        drawn = _Drawn()
+        self.declare(GraphMachine, model=drawn, graph_engine="mermaid")
+        lines = drawn.get_graph().source.splitlines()
+        kept = (line.rstrip() for line in lines[lines.index("stateDiagram-v2") :])
+        return "".join(f"{line}\n" for line in kept if not line.lstrip().startswith(_COLOURS))
+
     def _derive(self, machine: Machine) -> Mapping[type[Event], Mapping[S, S]]:
         return {
             event: {
-                self.states[source]: self.states[found[0].dest]
+                self.states[source]: self.states[str(found[0].dest)]
                 for source, found in machine.events[event.__name__].transitions.items()
             }
             for event in self.events

@@ -4,7 +4,7 @@ What is promised about repetition is kept here, for every kind of stream alike: 
 again, however late, changes nothing and gets the first answer.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
@@ -33,9 +33,9 @@ class Stream(Struct):
         if submitted.id.bytes in self.accepted:
             return ()
         if submitted.patience is not None:
-            age = now - arrived
-            if age > timedelta(seconds=submitted.patience):
-                raise TooLate(patience=submitted.patience, age=age.total_seconds())
+            age = (now - arrived).total_seconds()
+            if age > submitted.patience:
+                raise TooLate(patience=submitted.patience, age=age)
         name = self.id.partition("/")[2]
         return decider.decide(self.state, name, submitted.command, now) or (CommandNoted(),)
 
@@ -48,10 +48,14 @@ class Stream(Struct):
         sequence: int = 0,
         upto: int = 0,
     ) -> list[Recorded]:
-        """Make facts of *events*, not folded yet: the next versions, behind *sequence*."""
+        """Make facts of *events*, not folded yet: the next versions, behind *sequence*.
+
+        What a refused command leaves is numbered by its version instead: the command's id is not
+        remembered, so it may cause events again.
+        """
         return [
             Recorded(
-                id=event_id(self.id, submitted.id, n),
+                id=event_id(self.id, submitted.id, n if event.accepts else -self.version - n),
                 originator_id=self.id,
                 originator_version=self.version + n,
                 event=event,

@@ -114,14 +114,16 @@ def check(tasks: Sequence[TaskSpec], known: Collection[str] = ()) -> None:
 def _check_needs(
     path: str, task: TaskSpec, places: Mapping[str, int], known: Collection[str]
 ) -> None:
+    needs: set[str] = set()
     for n, need in enumerate(task.needs):
         field = f"{path}.needs[{n}]"
         if need not in places and need not in known:
             raise Invalid(field=field, reason=f"there is no task {need!r}")
-        if need in task.needs[:n]:
+        if need in needs:
             raise Invalid(field=field, reason=f"{need!r} is there already")
+        needs.add(need)
     for n, takes in enumerate(task.takes):
-        if takes.task not in task.needs:
+        if takes.task not in needs:
             reason = f"artifacts come from tasks that are needed, and {takes.task!r} is not"
             raise Invalid(field=f"{path}.takes[{n}].task", reason=reason)
 
@@ -134,6 +136,22 @@ def _check_order(tasks: Sequence[TaskSpec], places: Mapping[str, int]) -> None:
         raise Invalid(
             field=f"tasks[{places[path[0]]}].needs", reason="a cycle, " + " needs ".join(path)
         ) from None
+
+
+def needs_first(tasks: Sequence[TaskSpec]) -> list[TaskSpec]:
+    """The tasks, each behind those of them that it needs, otherwise in their order."""
+    by_name = {task.name: task for task in tasks}
+    placed: dict[str, TaskSpec] = {}
+    for task in tasks:
+        path = [task]
+        while path:
+            needs = (need for need in path[-1].needs if need in by_name and need not in placed)
+            if missing := [by_name[need] for need in needs]:
+                path += reversed(missing)
+            else:
+                last = path.pop()
+                placed.setdefault(last.name, last)
+    return list(placed.values())
 
 
 def lacking(

@@ -13,10 +13,9 @@ from time import monotonic
 import structlog
 from msgspec import Struct
 
-from adapters.codec import Codec, CodecError
-from adapters.log import ClockAhead, Fenced, Gap, Log, Membership, Owner, Received, Unavailable
+from adapters.codec import Codec
+from adapters.log import ClockAhead, Fenced, Log, Membership, Owner, Received, Unavailable
 from domain.decider import Deciders
-from domain.stream import VersionGap
 from workers.partition import Partition
 from workers.watchdog import Watchdog
 
@@ -24,8 +23,10 @@ log = structlog.get_logger()
 
 
 class Pace(Struct, frozen=True):
-    """How an engine batches: at most `batch` commands, lingering for more `linger` seconds when
-    more than one waits, and looking up every `idle` seconds when none does.
+    """How an engine batches: at most `batch` commands at once.
+
+    It lingers `linger` seconds for more when more than one waits, and looks up every `idle`
+    seconds when none does.
     """
 
     batch: int = 2_000

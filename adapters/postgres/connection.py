@@ -4,14 +4,18 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import TYPE_CHECKING
 
 import asyncpg
-import structlog
 from msgspec import Struct
 
 from adapters.log import Unavailable
 
-log = structlog.get_logger()
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+    Connection = asyncpg.Connection[asyncpg.Record]
+    AnyConnection = Connection | PoolConnectionProxy[asyncpg.Record]
 
 
 class Address(Struct, frozen=True):
@@ -41,10 +45,10 @@ def translated() -> Iterator[None]:
         OSError,
         TimeoutError,
     ) as error:
-        raise Unavailable(f"PostgreSQL: {error or type(error).__name__}") from error
+        raise Unavailable(f"PostgreSQL: {str(error) or type(error).__name__}") from error
 
 
-async def connect(address: Address, **settings: str) -> "asyncpg.Connection[asyncpg.Record]":
+async def connect(address: Address, **settings: str) -> "Connection":
     """A connection with the schema's tables in its path. Raises Unavailable."""
     with translated():
         return await asyncpg.connect(
@@ -62,7 +66,7 @@ async def connect(address: Address, **settings: str) -> "asyncpg.Connection[asyn
         )
 
 
-async def close(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+async def close(connection: "Connection") -> None:
     """Close, without a wait for a server that does not answer."""
     try:
         with translated():
@@ -99,12 +103,15 @@ class Bell:
                     await self._listen(connection, started)
             await asyncio.sleep(0.2)
 
-    async def _listen(
-        self, connection: "asyncpg.Connection[asyncpg.Record]", started: asyncio.Event
-    ) -> None:
+    async def _listen(self, connection: "Connection", started: asyncio.Event) -> None:
         listening: set[str] = set()
         lost = asyncio.Event()
-        connection.add_termination_listener(lambda _: (lost.set(), self._changed.set()))
+
+        def end(_: object) -> None:
+            lost.set()
+            self._changed.set()
+
+        connection.add_termination_listener(end)
         while not lost.is_set():
             self._changed.clear()
             wanted = set(self._wanted)
@@ -123,7 +130,7 @@ class Bell:
 
 
 @asynccontextmanager
-async def _open(address: Address) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+async def _open(address: Address) -> AsyncIterator["Connection"]:
     connection = await connect(address)
     try:
         yield connection

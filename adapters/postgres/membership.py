@@ -23,7 +23,7 @@ from adapters.postgres.owner import PostgresOwner
 from adapters.postgres.statements import load
 
 if TYPE_CHECKING:
-    Connection = asyncpg.Connection[asyncpg.Record]
+    from adapters.postgres.connection import Connection
 
 SQL = load("log")
 CLOCK_AHEAD = timedelta(seconds=2)
@@ -49,11 +49,14 @@ class PostgresMembership:
         self._genesis = genesis
         self._lease = timedelta(seconds=lease)
         self._connection: Connection | None = None
+        self._looked = False
 
     async def granted(self) -> frozenset[int]:
-        """What this member may own now, looked up four times in the length of a lease."""
+        """What this member may own now, looked up at once and then five times in a lease."""
         while True:
-            await asyncio.sleep(self._lease.total_seconds() / 5)
+            if self._looked:
+                await asyncio.sleep(self._lease.total_seconds() / 5)
+            self._looked = True
             try:
                 return await self._look()
             except Unavailable as error:

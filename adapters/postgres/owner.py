@@ -16,7 +16,7 @@ from adapters.postgres.statements import load
 from domain.envelope import Recorded, Submitted
 
 if TYPE_CHECKING:
-    Connection = asyncpg.Connection[asyncpg.Record]
+    from adapters.postgres.connection import Connection
 
 SQL = load("log")
 PAYLOAD = 7_900

@@ -12,7 +12,7 @@ from adapters.postgres.statements import load
 from domain.envelope import Recorded
 
 if TYPE_CHECKING:
-    Connection = asyncpg.Connection[asyncpg.Record]
+    from adapters.postgres.connection import AnyConnection
 
 SQL = load("log")
 PAGE = 2_000
@@ -20,7 +20,7 @@ PAGE = 2_000
 
 
 async def read(
-    connection: "Connection", codec: Codec, partition: int, after: int, limit: int
+    connection: "AnyConnection", codec: Codec, partition: int, after: int, limit: int
 ) -> Sequence[Recorded]:
     """The committed events behind sequence *after*. Raises Gap, FutureEvent, CodecError."""
     with translated():

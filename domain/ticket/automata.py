@@ -92,7 +92,7 @@ TICKET: Final = Automaton(
         Edge(e.TasksReset, (K.QUEUED,), K.QUEUED),
         Edge(e.TasksReset, (K.RUNNING, *RERUNNABLE), K.RUNNING),
         Edge(e.TicketPassed, OPEN, K.PASSED),
-        Edge(e.TicketFailed, OPEN, K.FAILED),
+        Edge(e.TicketFailed, (K.RUNNING,), K.FAILED),
         Edge(e.TicketErrored, OPEN, K.ERRORED),
         Edge(e.TicketCancelled, OPEN, K.CANCELLED),
         Edge(e.TicketSuperseded, OPEN, K.SUPERSEDED),

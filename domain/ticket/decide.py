@@ -5,7 +5,7 @@ none if nothing is left to do. Refusals are raised (`domain.errors`). Nothing he
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -30,16 +30,21 @@ from domain.ticket import events as e
 from domain.ticket.automata import TASK, TICKET, TaskState, TicketState
 from domain.ticket.rerun import tasks_to_reset
 from domain.ticket.state import WORD, Task, Ticket, verdict_of_skip
-from domain.ticket.words import Execution, Limit, Outcome, Told
-from domain.workflow import MAX_TASK_SIZE, TaskSpec, check, lacking
+from domain.ticket.words import Execution, Limit, Outcome, Scope, Told
+from domain.workflow import MAX_TASK_SIZE, TaskSpec, check, lacking, needs_first
 
 Events = tuple[Event, ...]
 
 LIFETIME: Final = timedelta(days=7)
 """Until the deadline of a ticket that was opened without one. Every ticket ends."""
 
+FARTHEST: Final = timedelta(days=366)
+"""How far a ticket may look ahead: to its not_before, and from there to its deadline."""
+
 MAX_UNSTARTED: Final = 10
 """Attempts that may be lost before they start, or handed back, without costing a retry."""
+
+_TOO_OFTEN: Final = f"more than {MAX_UNSTARTED} attempts never started or were handed back"
 
 RECORD: Final = 256 * 1024
 """Bytes of tasks that go into one event; well below what a record may have."""
@@ -52,16 +57,12 @@ def _open(ticket: Ticket, command: c.Open, now: datetime) -> Events:
     body = _digest(encoded)
     if ticket.exists:
         if ticket.body == body:
-            return ()
+            return (CommandNoted(version=1),)
         raise DifferentBody(field="id", what="the ticket")
     if command.sealed and not command.tasks:
         raise Invalid(field="tasks", reason="a ticket has at least one task")
     check(command.tasks)
-    deadline = command.deadline or max(now, command.not_before or now) + LIFETIME
-    if deadline <= now:
-        raise Invalid(field="deadline", reason=f"{deadline.isoformat()} has passed")
-    if command.not_before is not None and deadline <= command.not_before:
-        raise Invalid(field="deadline", reason="it is not after not_before")
+    not_before, deadline = _times(command, now)
     first, *rest = _by_size(command.tasks, len(encoded)) or [()]
     opened = e.TicketOpened(
         subject=command.subject,
@@ -70,12 +71,29 @@ def _open(ticket: Ticket, command: c.Open, now: datetime) -> Events:
         tasks=first,
         labels=command.labels,
         priority=command.priority,
-        not_before=command.not_before,
+        not_before=not_before,
         supersedes=command.supersedes,
         sealed=command.sealed,
     )
     added = (e.TasksAdded(tasks=tasks, body=body) for tasks in rest)
     return (opened, *added, *_begin(ticket, command.tasks, sealed=command.sealed))
+
+
+def _times(command: c.Open, now: datetime) -> tuple[datetime | None, datetime]:
+    """When the ticket may begin and when it must have ended, in UTC."""
+    not_before, deadline = command.not_before, command.deadline
+    if not_before is not None and abs(not_before - now) > FARTHEST:
+        raise Invalid(field="not_before", reason=f"it is more than {FARTHEST.days} days away")
+    begin = max(now, not_before or now)
+    if deadline is None:
+        deadline = begin + LIFETIME
+    if deadline <= now:
+        raise Invalid(field="deadline", reason=f"{deadline.isoformat()} has passed")
+    if deadline <= begin:
+        raise Invalid(field="deadline", reason="it is not after not_before")
+    if deadline - begin > FARTHEST:
+        raise Invalid(field="deadline", reason=f"it is more than {FARTHEST.days} days away")
+    return not_before and not_before.astimezone(UTC), deadline.astimezone(UTC)
 
 
 def _add_tasks(ticket: Ticket, command: c.AddTasks, now: datetime) -> Events:
@@ -120,11 +138,12 @@ def _begin(ticket: Ticket, specs: Sequence[TaskSpec], *, sealed: bool) -> Iterat
     for spec in specs:
         for need in spec.needs:
             if need not in new and _lost(ticket, need):
+                root = _root(ticket, need)
                 waiting = [spec.name]
                 while waiting:
                     name = waiting.pop()
                     if name not in skipped:
-                        skipped[name] = need
+                        skipped[name] = root
                         waiting += dependants.get(name, ())
     by_root: dict[str, list[str]] = {}
     for name, root in skipped.items():
@@ -142,6 +161,16 @@ def _awaited(ticket: Ticket, need: str) -> bool:
 def _lost(ticket: Ticket, need: str) -> bool:
     """Whether the task has ended in a way that nothing which needs it can run."""
     return ticket.tasks[need].has_ended and _awaited(ticket, need)
+
+
+def _root(ticket: Ticket, lost: str) -> str:
+    """The task because of which the *lost* one was skipped; itself, if it ended by itself."""
+    while ticket.tasks[lost].state is TaskState.SKIPPED:
+        need = next((need for need in ticket.tasks[lost].needs if _lost(ticket, need)), None)
+        if need is None:
+            break
+        lost = need
+    return lost
 
 
 def _seal(ticket: Ticket, command: c.Seal, now: datetime) -> Events:
@@ -200,7 +229,7 @@ def _report(ticket: Ticket, command: c.Report, now: datetime) -> Events:
         return _late_report(task, command)
     end, state = _ending(task, command)
     told = {field: getattr(command, field) for field in Told.__struct_fields__}
-    event = end(task=command.task, token=command.token, **told)  # type: ignore[call-arg]
+    event = end(task=command.task, token=command.token, **told)
     if TASK.permits(task.state, end):
         events: Events = (event,)
     else:  # the start is implied; its own command was lost or is late
@@ -258,7 +287,7 @@ def _return_claim(ticket: Ticket, command: c.ReturnClaim, now: datetime) -> Even
     returned = e.ClaimReturned(task=command.task, token=command.token, reason=command.reason)
     if task.unstarted < MAX_UNSTARTED:
         return (returned,)
-    return (returned, *_exhausted(ticket, command.task, f"handed back {MAX_UNSTARTED} times"))
+    return (returned, *_exhausted(ticket, command.task, _TOO_OFTEN))
 
 
 def _revoke(ticket: Ticket, command: c.Revoke, now: datetime) -> Events:
@@ -284,7 +313,7 @@ def _lost_attempt(ticket: Ticket, name: str, token: int, reason: str) -> Events:
         return (lost, *_exhausted(ticket, name, f"no retry is left of {task.retries}"))
     if task.unstarted < MAX_UNSTARTED:
         return (lost,)
-    return (lost, *_exhausted(ticket, name, f"{MAX_UNSTARTED} attempts never started"))
+    return (lost, *_exhausted(ticket, name, _TOO_OFTEN))
 
 
 def _exhausted(ticket: Ticket, name: str, reason: str) -> Events:
@@ -336,7 +365,7 @@ def _time_out(ticket: Ticket, command: c.TimeOut, now: datetime) -> Events:
 def _cancel(ticket: Ticket, command: c.Cancel, now: datetime) -> Events:
     if not command.tasks:
         return _end_all(ticket, command.reason, e.TicketCancelled(reason=command.reason))
-    names = [name for name, task in _named(ticket, command.tasks) if not task.has_ended]
+    names = [name for name, task in _named(ticket, command.tasks).items() if not task.has_ended]
     if not names:
         return ()
     return (
@@ -365,12 +394,11 @@ def _end_all(ticket: Ticket, reason: str, end: Event) -> Events:
 def _rerun(ticket: Ticket, command: c.Rerun, now: datetime) -> Events:
     if not TICKET.permits(ticket.state, e.TasksReset):
         raise Ended(state=ticket.state, reason="it cannot be run again")
-    if command.scope is c.Scope.TASKS and not command.tasks:
+    if command.scope is Scope.TASKS and not command.tasks:
         raise Invalid(field="tasks", reason="name the tasks to run again")
-    if command.scope is not c.Scope.TASKS and command.tasks:
+    if command.scope is not Scope.TASKS and command.tasks:
         raise Invalid(field="tasks", reason=f"scope {command.scope} names none")
-    named = [name for name, _ in _named(ticket, command.tasks)]
-    names = tasks_to_reset(ticket, command.scope, named)
+    names = tasks_to_reset(ticket, command.scope, tuple(_named(ticket, command.tasks)))
     if not names:
         return ()
     deadline = None if ticket.is_open else now + ticket.lifetime
@@ -391,12 +419,12 @@ def _rerun(ticket: Ticket, command: c.Rerun, now: datetime) -> Events:
 
 def _hold(ticket: Ticket, command: c.Hold, now: datetime) -> Events:
     _must_be_open(ticket, "there is nothing to hold")
-    for name, task in _named(ticket, command.tasks):
+    for name, task in _named(ticket, command.tasks).items():
         if not (task.state is TaskState.HELD or TASK.permits(task.state, e.TasksHeld)):
             raise NotAllowedNow(task=name, state=task.state, reason="only waiting tasks are held")
     names = [
         name
-        for name, task in _named(ticket, command.tasks or tuple(ticket.tasks))
+        for name, task in _named(ticket, command.tasks or tuple(ticket.tasks)).items()
         if TASK.permits(task.state, e.TasksHeld)
     ]
     return tuple(e.TasksHeld(tasks=some, reason=command.reason) for some in _chunks(names))
@@ -406,7 +434,7 @@ def _unhold(ticket: Ticket, command: c.Unhold, now: datetime) -> Events:
     _must_be_open(ticket, "there is no gate to open")
     tasks = {
         name: task
-        for name, task in _named(ticket, command.tasks or tuple(ticket.tasks))
+        for name, task in _named(ticket, command.tasks or tuple(ticket.tasks)).items()
         if TASK.permits(task.state, e.TasksUnheld)
     }
     ready = [name for name, task in tasks.items() if not task.waiting]
@@ -489,17 +517,20 @@ def _by_size(tasks: tuple[TaskSpec, ...], size: int) -> list[tuple[TaskSpec, ...
     """The tasks in parts that fit into a record; *size* is that of all, encoded."""
     if size <= MAX_TASK_SIZE:
         return [tasks] if tasks else []
-    parts: list[list[TaskSpec]] = [[]]
-    filled = 0
-    for n, task in enumerate(tasks):
-        one = len(_encode(task))
+    sizes = {task.name: len(_encode(task)) for task in tasks}
+    for n, one in enumerate(sizes.values()):
         if one > MAX_TASK_SIZE:
             raise TooLarge(field=f"tasks[{n}]", size=one, limit=MAX_TASK_SIZE)
-        if filled + one > RECORD:
+    if size <= RECORD:
+        return [tasks]
+    parts: list[list[TaskSpec]] = [[]]
+    filled = 0
+    for task in needs_first(tasks):
+        if filled + sizes[task.name] > RECORD:
             parts.append([])
             filled = 0
         parts[-1].append(task)
-        filled += one + 1
+        filled += sizes[task.name] + 1
     return [tuple(part) for part in parts]
 
 
@@ -514,9 +545,8 @@ def _task(ticket: Ticket, name: str, field: str = "task") -> Task:
     return task
 
 
-def _named(ticket: Ticket, names: Iterable[str]) -> Iterator[tuple[str, Task]]:
-    for n, name in enumerate(dict.fromkeys(names)):
-        yield name, _task(ticket, name, f"tasks[{n}]")
+def _named(ticket: Ticket, names: Iterable[str]) -> dict[str, Task]:
+    return {name: _task(ticket, name, f"tasks[{n}]") for n, name in enumerate(names)}
 
 
 def _must_be_open(ticket: Ticket, reason: str) -> None:

@@ -23,7 +23,7 @@ def tasks_to_reset(ticket: Ticket, scope: Scope, named: Sequence[str]) -> list[s
             begun = [name for name, task in ticket.tasks.items() if task.has_ended]
         case Scope.FAILED:
             begun = [name for name, task in ticket.tasks.items() if task.state in _BAD]
-        case Scope.TASKS:
+        case _:
             begun = [name for name in named if ticket.tasks[name].has_ended]
     again = _with_dependants(ticket, begun)
     for name in _stranded(ticket, again):
@@ -55,7 +55,7 @@ def _with_dependants(ticket: Ticket, names: Sequence[str]) -> set[str]:
 def _stranded(ticket: Ticket, again: set[str]) -> list[str]:
     """Take out of *again*, and return, what could never become ready."""
     out: list[str] = []
-    waiting = list(again)
+    waiting = [name for name in ticket.tasks if name in again]
     for name in waiting:
         if name in again and any(
             need not in again

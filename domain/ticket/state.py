@@ -74,10 +74,12 @@ class Task(Struct):
 
     @property
     def has_ended(self) -> bool:
+        """Whether it will not run any more, unless it is run again."""
         return self.state in _ended
 
     @property
     def at_work(self) -> bool:
+        """Whether an attempt is under way."""
         return self.state in _at_work
 
     def attempt(self, token: int) -> Attempt | None:
@@ -132,10 +134,12 @@ class Ticket(Struct):
 
     @property
     def exists(self) -> bool:
+        """Whether it was opened."""
         return self.state is not TicketState.ABSENT
 
     @property
     def is_open(self) -> bool:
+        """Whether it has not ended."""
         return self.state in _open
 
     def enter(self, task: Task, state: TaskState, at: datetime) -> None:

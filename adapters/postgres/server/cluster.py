@@ -48,14 +48,14 @@ def claimed(folder: Path) -> Iterator["Cluster"]:
     with suppress(FileExistsError):
         folder.mkdir(parents=True)
     cluster = Cluster(folder)
-    with (folder / "lock").open("a+", opener=private) as lock:
+    with private(folder / "lock") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
-            raise AlreadyRunning(folder=folder, pid=lock.read() or "unknown") from None
+            raise AlreadyRunning(folder=folder, pid=lock.read().decode() or "unknown") from None
         lock.truncate(0)
-        lock.write(str(os.getpid()))
+        lock.write(str(os.getpid()).encode())
         lock.flush()
         yield cluster
 
@@ -95,7 +95,7 @@ class Cluster:
 
     @contextmanager
     def sockets(self) -> Iterator[Path]:
-        """Where the socket is: beside the files, or for a path too long for one in a short folder."""
+        """Where the socket is: beside the files, or in a short folder if their path is too long."""
         if _fits(self.path):
             yield self.path
             return
@@ -188,30 +188,34 @@ class Cluster:
         Raises:
             AlreadyRunning: a server is there that nobody tells to end.
         """
-        began = time.monotonic()
-        warned = ended = False
-        while occupants := self.occupants():
-            waited = time.monotonic() - began
-            pid, state = self.noted()
-            if pid in occupants and (
-                waited > PATIENCE or (state == "ready" and waited > READY_FOR)
-            ):
-                raise AlreadyRunning(folder=self.folder, pid=pid)
-            if waited > 2 * PATIENCE:
-                raise AlreadyRunning(folder=self.folder, pid=min(occupants))
-            if not warned:
-                log.warning("postgres left processes; waiting for them", pids=sorted(occupants))
-                warned = True
-            if not ended and waited > PATIENCE:
-                log.warning("postgres left processes; ending them", pids=sorted(occupants))
-                ended = True
-                for orphan in occupants:
-                    with suppress(ProcessLookupError):
-                        os.kill(orphan, signal.SIGQUIT)
-            await asyncio.sleep(LOOK)
+        if not await self._empties():
+            orphans = self.occupants()
+            log.warning("postgres left processes, ending them", pids=sorted(orphans))
+            for orphan in orphans:
+                with suppress(ProcessLookupError):
+                    os.kill(orphan, signal.SIGQUIT)
+            if not await self._empties():
+                raise AlreadyRunning(folder=self.folder, pid=min(self.occupants(), default=0))
         # The server would believe these if their process id were alive again as something else.
         for left in (*self.path.glob(SOCKET.format(port="*")), self.path / "postmaster.pid"):
             left.unlink(missing_ok=True)
+
+    async def _empties(self) -> bool:
+        """Whether everybody leaves in time."""
+        began = time.monotonic()
+        mentioned = False
+        while occupants := self.occupants():
+            waited = time.monotonic() - began
+            pid, state = self.noted()
+            if pid in occupants and waited > (READY_FOR if state == "ready" else PATIENCE):
+                raise AlreadyRunning(folder=self.folder, pid=pid)
+            if waited > PATIENCE:
+                return False
+            if not mentioned:
+                log.warning("postgres left processes, waiting for them", pids=sorted(occupants))
+                mentioned = True
+            await asyncio.sleep(LOOK)
+        return True
 
 
 def _fits(folder: Path) -> bool:

@@ -32,7 +32,7 @@ class UnsafeCache(ServerError):
 
 
 class ForeignDirectory(ServerError):
-    """{folder} is not empty and not a directory of ours. Name one that is empty or does not exist."""
+    """{folder} holds other things than a database of ours. Name an empty directory or a new one."""
 
 
 class ForeignOwner(ServerError):
@@ -63,5 +63,6 @@ class AlreadyRunning(ServerError):
 
 class StartFailed(ServerError):
     """{program} {reason}. The end of {log}:
+
     {tail}
     """

@@ -1,4 +1,4 @@
-"""The bundled server: started, watched, restarted, and stopped with the process that asked for it."""
+"""The bundled server: started, watched, restarted, and stopped with the process it is for."""
 
 import asyncio
 import signal
@@ -52,8 +52,8 @@ async def bundled(
 ) -> AsyncIterator["Server"]:
     """A server on the directory *data*, which it has for itself, for as long as the context lasts.
 
-    Without *fsync* a power cut may destroy the data. *settings* are PostgreSQL's and go before our
-    defaults. *cache* takes a copy of the programs if root's server cannot reach the installed ones.
+    Without *fsync* a power cut may destroy the data. *settings* are PostgreSQL's own; they win over
+    our `DEFAULTS`. *cache* is for a copy of the programs, where root's server cannot reach them.
 
     Raises:
         ServerError: see `adapters.postgres.server.errors`.
@@ -64,7 +64,6 @@ async def bundled(
         cluster.sockets() as sockets,
     ):
         programs = await asyncio.to_thread(find, cluster.account, output, cache)
-        await cluster.vacate()
         await cluster.prepare(programs, durable=fsync)
         server = Server(
             cluster,
@@ -85,6 +84,7 @@ class Server:
     Attributes:
         dsn: where it answers; stays the same over a restart.
         pid: the postmaster's process id.
+        log: the file with what it says.
     """
 
     def __init__(
@@ -92,11 +92,13 @@ class Server:
     ) -> None:
         place = f"host={quote(str(sockets), safe='')}&port={settings['port']}"
         self.dsn = f"postgresql://turnstile@/turnstile?{place}"
+        self.log = str(programs.output.path)
         self._cluster = cluster
         self._programs = programs
         quoted = str(sockets).replace('"', '""')
         self._settings = {**settings, "unix_socket_directories": f'"{quoted}"'}
         self._process: Process | None = None
+        self._watcher: asyncio.Task[None] | None = None
         self._wanted = False
 
     @property
@@ -123,10 +125,10 @@ class Server:
         await self._cluster.vacate()
         self._programs.output.mark()
         options = [f"--{name}={value}" for name, value in self._settings.items()]
-        self._wanted = True
         self._process = await self._programs.start("postgres", "-D", self._cluster.path, *options)
-        await self._answer(self._process, began)
         self._watcher = asyncio.create_task(self._watch(self._process))
+        await self._answer(self._process, began)
+        self._wanted = True
         log.info("postgres started", pid=self.pid, seconds=_since(began))
 
     async def _answer(self, process: Process, began: float) -> None:
@@ -141,18 +143,14 @@ class Server:
             if waited > SILENCE and noted[0] != process.pid:
                 raise self._programs.output.failure("postgres", f"was silent for {SILENCE:.0f} s")
             if waited > PATIENT and not mentioned:
-                log.warning(
-                    "postgres recovers", pid=process.pid, log=str(self._programs.output.path)
-                )
+                log.warning("postgres recovers", pid=process.pid, log=self.log)
                 mentioned = True
             await asyncio.sleep(LOOK)
 
     async def _watch(self, process: Process) -> None:
         code = await process.wait()
         if self._wanted:
-            log.error(
-                "postgres died", pid=process.pid, code=code, log=str(self._programs.output.path)
-            )
+            log.error("postgres died", pid=process.pid, code=code, log=self.log)
 
     async def stop(self) -> None:
         """Have it end. A cancellation has to wait for that."""
@@ -168,16 +166,16 @@ class Server:
 
     async def _end(self) -> None:
         self._wanted = False
-        process = self._process
-        if process is None or process.returncode is not None:
+        if self._process is None or self._watcher is None or self._process.returncode is not None:
             return
         began = time.monotonic()
         for ending, patience in ENDINGS:
             with suppress(ProcessLookupError):
-                process.send_signal(ending)
-            with suppress(TimeoutError):
-                code = await asyncio.wait_for(process.wait(), patience)
-                log.info("postgres stopped", pid=process.pid, code=code, seconds=_since(began))
+                self._process.send_signal(ending)
+            ended, _ = await asyncio.wait({self._watcher}, timeout=patience)
+            if ended:
+                code = self._process.returncode
+                log.info("postgres stopped", pid=self.pid, code=code, seconds=_since(began))
                 return
 
 

@@ -1,0 +1,84 @@
+"""The configuration: read once, from one TOML file and the environment, into one frozen object.
+
+    TURNSTILE_<FIELD>     for every field, as TURNSTILE_PARTITIONS=16; DATABASE_URL as well
+    TURNSTILE_CONFIG      the TOML file; its keys are the fields' names
+
+The environment wins over the file.
+"""
+
+import re
+import socket
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+Positive = Annotated[float, Meta(gt=0)]
+
+
+class ConfigError(Exception):
+    """The configuration is wrong; says which setting, and why."""
+
+
+class Config(Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything that can be set, with the defaults of one machine."""
+
+    data: str = ".turnstile"
+    """The directory of the bundled PostgreSQL, and of whatever else is kept."""
+    database_url: str | None = None
+    """A PostgreSQL of one's own; without one the bundled server is started in `data`."""
+    schema: Annotated[str, Meta(pattern=r"\A[a-z_][a-z0-9_]{0,30}\Z")] = "turnstile"
+    """The PostgreSQL schema of the log, so that several can share a database."""
+    partitions: Annotated[int, Meta(ge=1, le=1024)] | None = None
+    """Of the log, for ever. Without a number a new log gets 8."""
+    name: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9._:-]{1,64}\Z")] = "here"
+    """The name of this process among its like, for people to read."""
+    lease: Positive = 5.0
+    """Seconds after which an engine that is not heard of loses its partitions."""
+    batch: Annotated[int, Meta(ge=1, le=100_000)] = 2_000
+    """Commands that are decided together, at most."""
+    linger: Annotated[float, Meta(ge=0, le=1)] = 0.010
+    """Seconds to wait for more commands when more than one is there."""
+    watchdog: Positive = 30.0
+    """Seconds after which a process that neither moves nor stands at the end is ended."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "json", "console"] = "auto"
+    """`auto` is for people in a terminal, and JSON elsewhere."""
+
+    def shown(self) -> dict[str, Any]:
+        """The settings, with secrets hidden."""
+        settings = msgspec.structs.asdict(self)
+        if self.database_url is not None:
+            settings["database_url"] = re.sub(r"(:)[^:@/]+(@)", r"\1***\2", self.database_url)
+            settings["database_url"] = re.sub(
+                r"(password=)[^&\s]+", r"\1***", settings["database_url"]
+            )
+        return settings
+
+
+def read(environment: Mapping[str, str]) -> Config:
+    """The configuration of this process. Raises ConfigError."""
+    settings: dict[str, Any] = {"name": _hostname()}
+    if file := environment.get("TURNSTILE_CONFIG"):
+        try:
+            settings |= tomllib.loads(Path(file).read_text())
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise ConfigError(f"TURNSTILE_CONFIG={file}: {error}") from error
+    if url := environment.get("DATABASE_URL"):
+        settings["database_url"] = url
+    fields = Config.__struct_fields__
+    for key, value in environment.items():
+        name = key.removeprefix("TURNSTILE_").lower()
+        if key.startswith("TURNSTILE_") and name in fields:
+            settings[name] = value
+    try:
+        return msgspec.convert(settings, Config, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError(str(error).replace("`$.", "`")) from error
+
+
+def _hostname() -> str:
+    return re.sub(r"[^A-Za-z0-9._:-]", "-", socket.gethostname())[:64] or "here"

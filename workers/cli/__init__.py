@@ -1,0 +1,42 @@
+"""The command line, `turnstile`."""
+
+import os
+import sys
+from collections.abc import Coroutine
+from typing import Any
+
+import click
+import uvloop
+
+from adapters.config import Config, ConfigError, read
+from workers.logs import configure
+
+EXIT_CONFIG = 78
+"""The exit status for a configuration that is wrong (EX_CONFIG)."""
+
+
+@click.group()
+@click.version_option(package_name="turnstile-server", prog_name="turnstile")
+def main() -> None:
+    """Run the tests of a large project as tickets."""
+
+
+def configuration() -> Config:
+    """The configuration of this process; logging begins with it."""
+    try:
+        config = read(os.environ)
+    except ConfigError as error:
+        click.echo(f"turnstile: {error}", err=True)
+        sys.exit(EXIT_CONFIG)
+    configure(config)
+    return config
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Run a role until it ends."""
+    uvloop.run(main)
+
+
+from workers.cli import roles, show  # noqa: E402 - they add their commands to `main`
+
+__all__ = ["main", "roles", "show"]

@@ -1,0 +1,55 @@
+"""The composition root: everything the processes share, opened in order and closed in reverse."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from adapters.codec import Codec
+from adapters.config import Config
+from adapters.log import Log
+from adapters.postgres.connection import Address
+from adapters.postgres.log import open_log
+from adapters.postgres.server import bundled
+from domain.decider import Deciders
+from domain.ticket import TICKETS
+from workers.engine import Engine, Pace
+from workers.watchdog import Watchdog
+
+DECIDERS: Final = Deciders([TICKETS])
+"""The kinds of stream that there are."""
+
+
+class Service(Struct, frozen=True):
+    """What a process of any role works with."""
+
+    config: Config
+    deciders: Deciders
+    codec: Codec
+    log: Log
+
+    def engine(self, watchdog: Watchdog | None = None) -> Engine:
+        """An engine of this service."""
+        pace = Pace(batch=self.config.batch, linger=self.config.linger)
+        return Engine(
+            self.config.name, self.log, self.deciders, self.codec, pace=pace, watchdog=watchdog
+        )
+
+
+@asynccontextmanager
+async def assemble(config: Config) -> AsyncIterator[Service]:
+    """Open what the configuration names."""
+    codec = Codec(DECIDERS)
+    async with AsyncExitStack() as stack:
+        dsn = config.database_url
+        if dsn is None:
+            server = await stack.enter_async_context(bundled(Path(config.data) / "postgres"))
+            dsn = server.dsn
+        log = await stack.enter_async_context(
+            open_log(
+                Address(dsn, config.schema), codec, partitions=config.partitions, lease=config.lease
+            )
+        )
+        yield Service(config, DECIDERS, codec, log)
