@@ -1,8 +1,9 @@
 """The log in PostgreSQL's tables, through asyncpg."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import asyncpg
@@ -56,7 +57,12 @@ async def migrate(address: Address, partitions: int | None) -> Sequence[Genesis]
 
 @asynccontextmanager
 async def open_log(
-    address: Address, codec: Codec, *, partitions: int | None = None, lease: float = 5.0
+    address: Address,
+    codec: Codec,
+    *,
+    partitions: int | None = None,
+    lease: float = 5.0,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> AsyncIterator["PostgresLog"]:
     """The log at an address, made if it is not there.
 
@@ -77,7 +83,7 @@ async def open_log(
             reset=_keep,
         )
         stack.push_async_callback(_close_pool, pool)
-        yield PostgresLog(address, codec, bell, pool, genesis, lease)
+        yield PostgresLog(address, codec, bell, pool, genesis, lease, clock)
 
 
 async def _keep(connection: object) -> None:
@@ -108,6 +114,7 @@ class PostgresLog:
         pool: "asyncpg.Pool[asyncpg.Record]",
         genesis: Sequence[Genesis],
         lease: float,
+        clock: Callable[[], datetime],
     ) -> None:
         self.partitions = len(genesis)
         self._address = address
@@ -116,6 +123,7 @@ class PostgresLog:
         self._pool = pool
         self._genesis = genesis
         self._lease = lease
+        self._clock = clock
 
     async def send(self, commands: Sequence[Submitted]) -> None:
         """Put commands into the inbox of their streams' partitions, in order for each."""
@@ -202,7 +210,13 @@ class PostgresLog:
         """Be one of the engines of this log."""
         return joined(
             PostgresMembership(
-                self._address, self._codec, self._bell, self._genesis, name, self._lease
+                self._address,
+                self._codec,
+                self._bell,
+                self._genesis,
+                name,
+                self._lease,
+                self._clock,
             )
         )
 

@@ -7,9 +7,9 @@ row's lease does not.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -41,6 +41,7 @@ class PostgresMembership:
         genesis: Sequence[Genesis],
         name: str,
         lease: float,
+        clock: Callable[[], datetime],
     ) -> None:
         self.member = f"{name}-{uuid4().hex[:8]}"
         self._address = address
@@ -48,6 +49,7 @@ class PostgresMembership:
         self._bell = bell
         self._genesis = genesis
         self._lease = timedelta(seconds=lease)
+        self._clock = clock
         self._connection: Connection | None = None
         self._looked = False
 
@@ -92,7 +94,7 @@ class PostgresMembership:
             row = await self._fence(connection, partition)
             if row is None:
                 raise Fenced(f"partition {partition} has another owner")
-            ahead = datetime.now(UTC) - row["now"]
+            ahead = self._clock() - row["now"]
             if ahead > CLOCK_AHEAD:
                 await connection.execute(SQL["release"], partition, row["epoch"])
                 raise ClockAhead(

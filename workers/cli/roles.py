@@ -4,7 +4,6 @@ import asyncio
 import signal
 import sys
 
-import click
 import structlog
 
 from adapters.codec import CodecError

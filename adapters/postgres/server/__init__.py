@@ -14,17 +14,18 @@ The directory belongs to the server alone:
     server.log    what the programs say; server.log.1 is the one before
     lock          held by the process whose child the server is
 
-For root the programs run as the directory's owner, and where that is root as uid 65534. Nobody
-but that owner and root can reach the socket, and nothing listens on the network.
+For root the programs run as the directory's owner, or as uid 65534 where that is root or, at the
+first start, has no name (initdb wants one). Nobody but that user and root can reach the socket, and
+nothing listens on the network.
 """
 
 from adapters.postgres.server.errors import (
     AlreadyRunning,
     ForeignDirectory,
     ForeignOwner,
+    NoPlaceForSocket,
     ProgramsMissing,
     ServerError,
-    SocketTooLong,
     StartFailed,
     Unreachable,
     UnsafeCache,
@@ -36,10 +37,10 @@ __all__ = [
     "AlreadyRunning",
     "ForeignDirectory",
     "ForeignOwner",
+    "NoPlaceForSocket",
     "ProgramsMissing",
     "Server",
     "ServerError",
-    "SocketTooLong",
     "StartFailed",
     "Unreachable",
     "UnsafeCache",

@@ -19,7 +19,7 @@ from adapters.postgres.server.errors import (
     AlreadyRunning,
     ForeignDirectory,
     ForeignOwner,
-    SocketTooLong,
+    NoPlaceForSocket,
     Unreachable,
     WrongVersion,
 )
@@ -73,16 +73,19 @@ class Cluster:
         found, uid = self.folder.stat(), os.geteuid()
         if uid not in (0, found.st_uid):
             raise ForeignOwner(folder=self.folder, owner=found.st_uid, uid=uid)
+        exists = self.path.exists()
         if not self.folder.is_dir() or not (
             (self.path / "PG_VERSION").exists()
-            if self.path.exists()
+            if exists
             else all(self._is_ours(entry.name) for entry in self.folder.iterdir())
         ):
             raise ForeignDirectory(folder=self.folder)
         if uid != 0:
             return Account(uid, os.getegid())
-        owner = (self.path if self.path.exists() else self.folder).stat()
-        account = NOBODY if owner.st_uid == 0 else Account(owner.st_uid, owner.st_gid)
+        owner = (self.path if exists else self.folder).stat()
+        account = Account(owner.st_uid, owner.st_gid)
+        if owner.st_uid == 0 or not (exists or account.has_name()):
+            account = NOBODY
         if found.st_uid == 0:
             self.folder.chmod(0o711)
         if barrier := account.barrier(self.folder):
@@ -95,16 +98,16 @@ class Cluster:
 
     @contextmanager
     def sockets(self) -> Iterator[Path]:
-        """Where the socket is: beside the files, or in a short folder if their path is too long."""
-        if _fits(self.path):
+        """Where the socket is: beside the files, or in a short folder if their path will not do."""
+        if _will_do(self.path):
             yield self.path
             return
         places = [Path(tempfile.gettempdir()).resolve(), Path("/tmp").resolve()]
         for place in places:
-            if _fits(place / "turnstile-12345678") and not self.account.barrier(place):
+            if _will_do(place / "turnstile-12345678") and not self.account.barrier(place):
                 break
         else:
-            raise SocketTooLong(folder=self.path, tried=", ".join(map(str, places)))
+            raise NoPlaceForSocket(folder=self.path, tried=", ".join(map(str, places)))
         with tempfile.TemporaryDirectory(prefix="turnstile-", dir=place) as name:
             self._give(Path(name))
             yield Path(name)
@@ -218,5 +221,7 @@ class Cluster:
         return True
 
 
-def _fits(folder: Path) -> bool:
-    return len(os.fsencode(folder / SOCKET.format(port=65535))) <= SOCKET_LIMIT
+def _will_do(folder: Path) -> bool:
+    """Whether the kernel takes the socket's path, and asyncpg: for it a comma separates hosts."""
+    path = os.fsencode(folder / SOCKET.format(port=65535))
+    return len(path) <= SOCKET_LIMIT and b"," not in path

@@ -7,7 +7,7 @@ ServerError
 ├── ForeignOwner          … or somebody else's
 ├── Unreachable           … or behind a directory that the server's user cannot pass
 ├── WrongVersion
-├── SocketTooLong
+├── NoPlaceForSocket
 ├── AlreadyRunning        the directory is being served
 └── StartFailed           with the end of the server's log
 """
@@ -53,8 +53,8 @@ class WrongVersion(ServerError):
     """
 
 
-class SocketTooLong(ServerError):
-    """{folder} is too long for a socket, and there is no shorter place for one in {tried}."""
+class NoPlaceForSocket(ServerError):
+    """The path {folder} will not do for a socket, nor do {tried}. Name a shorter directory."""
 
 
 class AlreadyRunning(ServerError):

@@ -5,11 +5,14 @@ import fcntl
 import importlib.metadata
 import importlib.util
 import os
+import pwd
 import shutil
+import signal
 import stat
 import sys
 import tempfile
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -38,6 +41,12 @@ class Account:
         if self.uid == os.geteuid():
             return None
         return next((step for step in (*reversed(path.parents), path) if self._barred(step)), None)
+
+    def has_name(self) -> bool:
+        try:
+            return bool(pwd.getpwuid(self.uid))
+        except KeyError:
+            return False
 
     def _barred(self, path: Path) -> bool:
         found = path.stat()
@@ -104,10 +113,13 @@ class Programs:
         process = await self.start(program, *arguments, stdin=PIPE)
         try:
             await process.communicate(given)
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
+        except BaseException:
+            # With all its children; told to, initdb waits for them. Again, if it must be, by force.
+            for ending in (signal.SIGTERM, signal.SIGKILL):
+                with suppress(ProcessLookupError, TimeoutError):
+                    os.killpg(process.pid, ending)
+                    await asyncio.wait_for(process.wait(), 5)
+            raise
         if process.returncode:
             raise self.output.failure(program, f"ended with code {process.returncode}")
 
