@@ -8,13 +8,14 @@ import asyncio
 import gc
 from collections.abc import Callable
 from datetime import UTC, datetime
+from logging import DEBUG
 from time import monotonic
 
 import structlog
 from msgspec import Struct
 
 from adapters.codec import Codec
-from adapters.log import ClockAhead, Fenced, Log, Membership, Owner, Received, Unavailable
+from adapters.log import ClockAhead, Decided, Fenced, Log, Membership, Owner, Received, Unavailable
 from domain.decider import Deciders
 from workers.partition import Partition
 from workers.watchdog import Watchdog
@@ -137,16 +138,22 @@ class Engine:
                 if batch:
                     await self._decide(owner, partition, batch)
                 self._watchdog.moved(name)
-        except Fenced as fenced:
-            log.warning("fenced", partition=number, reason=str(fenced))
-        except (Unavailable, ClockAhead) as error:
-            log.warning("partition_given_up", partition=number, reason=str(error))
-        finally:
+        except (Fenced, Unavailable, ClockAhead) as error:
+            # What was decided last may be no truth: the state goes with the partition.
             self.partitions.pop(number, None)
+            log.warning("lost", partition=number, why=type(error).__name__, reason=str(error))
+        finally:
+            partition = self.partitions.pop(number, None)
             self._watchdog.forget(name)
             if owner is not None:
                 await owner.release()
-                log.info("released", partition=number)
+                self._released(number, partition)
+
+    def _released(self, number: int, partition: Partition | None) -> None:
+        state: dict[str, object] = {"sequence": partition.sequence} if partition else {}
+        if partition and log.is_enabled_for(DEBUG):
+            state |= {"digest": partition.digest()}
+        log.info("released", partition=number, **state)
 
     async def _recover(self, owner: Owner, name: str) -> Partition:
         """The partition's state, folded from its events."""
@@ -201,3 +208,24 @@ class Engine:
             decide_ms=round((thought - began) * 1e3, 2),
             commit_ms=round((done - thought) * 1e3, 2),
         )
+        if log.is_enabled_for(DEBUG):
+            _tell(decided)
+
+
+def _tell(decided: Decided) -> None:
+    """A line for each event and refusal of a batch."""
+    for one in decided.events:
+        fact = one.recorded
+        log.debug(
+            "recorded",
+            stream=fact.originator_id,
+            version=fact.originator_version,
+            topic=fact.event.topic,
+            event_id=str(fact.id),
+            command_id=str(fact.causationid),
+            actor=fact.actor,
+            sequence=fact.sequence,
+        )
+    for reply in decided.replies:
+        if refusal := reply.answer.refusal:
+            log.debug("refused", command_id=str(reply.answer.command_id), type=refusal.type)
