@@ -146,8 +146,8 @@ class Log(Protocol):
     async def send(self, commands: Sequence[Submitted]) -> None:
         """Put commands into the inbox of their streams' partitions, in order for each.
 
-        When it returns they are durable. Raises `domain.errors.TooLarge` for a command over the
-        record limit, before anything is sent, and Unavailable.
+        When it returns they are durable. Raises `domain.errors.Invalid` before anything is sent,
+        for what is wrong with the envelope or larger than a record may be; and Unavailable.
         """
         ...
 

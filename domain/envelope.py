@@ -1,5 +1,6 @@
 """What surrounds a command and an event on their way: who, when, where, and because of what."""
 
+import re
 from datetime import datetime
 from functools import lru_cache
 from hashlib import sha1
@@ -8,6 +9,7 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
+from domain.errors import Invalid
 from domain.event import Command, Event
 
 StreamId = Annotated[str, Meta(pattern=r"\A[a-z][a-z_]{0,31}/[A-Za-z0-9._:-]{1,128}\Z")]
@@ -77,6 +79,20 @@ class Answer(Struct, frozen=True, gc=False, omit_defaults=True):
     version: int = 0
     sequence: int = 0
     refusal: Refusal | None = None
+
+
+_STREAM: Final = re.compile(r"[a-z][a-z_]{0,31}/[A-Za-z0-9._:-]{1,128}").fullmatch
+_NAME: Final = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,256}").fullmatch
+
+
+def check(submitted: Submitted) -> None:
+    """Refuse (Invalid) what surrounds a command if it has not the form that is said above."""
+    if not _STREAM(submitted.stream):
+        raise Invalid(field="stream", reason="an id is `kind/` and 1-128 of `A-Z a-z 0-9 . _ : -`")
+    for field in ("actor", "reply_to", "traceparent"):
+        value = getattr(submitted, field)
+        if value is not None and not _NAME(value):
+            raise Invalid(field=field, reason="1-256 characters, and none of them a control one")
 
 
 def event_id(stream: str, command_id: UUID, n: int) -> UUID:

@@ -9,10 +9,10 @@ from msgspec import Struct
 
 from adapters.codec import Codec
 from adapters.config import Config
-from adapters.log import Log
+from adapters.log import Log, Unavailable
 from adapters.postgres.connection import Address
 from adapters.postgres.log import open_log
-from adapters.postgres.server import bundled
+from adapters.postgres.server import ServerError, bundled
 from domain.decider import Deciders
 from domain.ticket import TICKETS
 from workers.engine import Engine, Pace
@@ -40,12 +40,15 @@ class Service(Struct, frozen=True):
 
 @asynccontextmanager
 async def assemble(config: Config) -> AsyncIterator[Service]:
-    """Open what the configuration names."""
+    """Open what the configuration names. Raises LogError."""
     codec = Codec(DECIDERS)
     async with AsyncExitStack() as stack:
         dsn = config.database_url
         if dsn is None:
-            server = await stack.enter_async_context(bundled(Path(config.data) / "postgres"))
+            try:
+                server = await stack.enter_async_context(bundled(Path(config.data) / "postgres"))
+            except ServerError as error:
+                raise Unavailable(str(error)) from error
             dsn = server.dsn
         log = await stack.enter_async_context(
             open_log(

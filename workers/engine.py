@@ -143,11 +143,11 @@ class Engine:
             self.partitions.pop(number, None)
             log.warning("lost", partition=number, why=type(error).__name__, reason=str(error))
         finally:
-            partition = self.partitions.pop(number, None)
+            served = self.partitions.pop(number, None)
             self._watchdog.forget(name)
             if owner is not None:
                 await owner.release()
-                self._released(number, partition)
+                self._released(number, served)
 
     def _released(self, number: int, partition: Partition | None) -> None:
         state: dict[str, object] = {"sequence": partition.sequence} if partition else {}

@@ -17,12 +17,15 @@ import structlog
 from adapters.codec import DATA_LIMIT, Codec, FutureEvent
 from adapters.log import DeadLetter, Decided, Encoded, Gap, Received, Reply
 from domain.decider import Decider, Deciders
-from domain.envelope import Answer, Recorded, Refusal, Submitted, partition_of
-from domain.errors import Quarantined, Refused, TooLarge
+from domain.envelope import Answer, Recorded, Refusal, Submitted, check, partition_of
+from domain.errors import Invalid, Quarantined, Refused, TooLarge
 from domain.stream import Stream, VersionGap
 
 log = structlog.get_logger()
 _encode = msgspec.msgpack.Encoder().encode
+
+LENGTH = 1_000
+"""Characters of a reason, at most."""
 
 EPOCH = datetime.min.replace(tzinfo=UTC)
 
@@ -105,7 +108,7 @@ class Partition:
                     raise _Unfit(received.problem)
                 refused = self._decide(submitted, received.at, now, upto, events)
             except _Unfit as unfit:
-                reason = str(unfit)
+                reason = _printable(str(unfit))
                 dead.append(DeadLetter(received, reason))
                 log.error("dead_letter", **self._place(received), reason=reason)
                 refused = Unfit(reason=reason)
@@ -164,6 +167,10 @@ class Partition:
     def _fit(self, submitted: Submitted) -> Decider[Any]:
         if submitted.stream in self.quarantined:
             raise Quarantined(stream=submitted.stream, reason=self.quarantined[submitted.stream])
+        try:
+            check(submitted)
+        except Invalid as invalid:
+            raise _Unfit(str(invalid)) from None
         number = partition_of(submitted.stream, self._partitions)
         if number != self.number:
             raise _Unfit(f"{submitted.stream} lives in partition {number}, not in {self.number}")
@@ -184,7 +191,8 @@ class Partition:
 
     def _answer(self, id_: UUID, submitted: Submitted | None, refused: Refused | None) -> Answer:
         if refused is not None:
-            refusal = Refusal(type=refused.type, detail=str(refused), field=refused.field)
+            detail = _printable(str(refused))
+            refusal = Refusal(type=refused.type, detail=detail, field=refused.field)
             return Answer(command_id=id_, partition=self.number, refusal=refusal)
         assert submitted is not None
         version = self.streams[submitted.stream].accepted[id_.bytes]
@@ -209,6 +217,12 @@ class Partition:
 
     def _place(self, received: Received) -> dict[str, Any]:
         return {"partition": self.number, "position": received.position}
+
+
+def _printable(text: str) -> str:
+    """What any log can store and any reply can carry."""
+    text = text if len(text) <= LENGTH else f"{text[:LENGTH]}…"
+    return text.encode(errors="backslashreplace").decode().replace("\0", "\\0")
 
 
 class Unfit(Refused):

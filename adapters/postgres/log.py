@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import asyncpg
@@ -11,13 +12,16 @@ import msgspec
 
 from adapters.codec import DATA_LIMIT, Codec
 from adapters.log import Genesis, WrongLog
-from adapters.postgres.connection import Address, Bell, close, connect, translated
+from adapters.postgres.connection import Address, Bell, close, connect, open_pool, translated
 from adapters.postgres.membership import PostgresMembership, joined
 from adapters.postgres.owner import POLL
 from adapters.postgres.read import PAGE, read
 from adapters.postgres.statements import load, schema
-from domain.envelope import Answer, Recorded, Submitted, partition_of
+from domain.envelope import Answer, Recorded, Submitted, check, partition_of
 from domain.errors import TooLarge
+
+if TYPE_CHECKING:
+    from adapters.postgres.connection import Connection
 
 SQL = load("log")
 FORMAT = 1
@@ -26,25 +30,26 @@ FORMAT = 1
 _answers = msgspec.json.Decoder(list[Answer]).decode
 
 
-async def migrate(address: Address, partitions: int | None) -> Sequence[Genesis]:
+async def migrate(
+    address: Address, partitions: int | None, *, create: bool = True
+) -> Sequence[Genesis]:
     """Make the tables where they are missing, and return what each partition says of itself.
 
-    Raises WrongLog if the log has another format, or not the number of *partitions*.
+    Raises WrongLog if the log has another format, or not the number of *partitions*; without
+    *create* also if there is none.
     """
     connection = await connect(address)
     try:
         with translated():
             async with connection.transaction():
-                await connection.execute(
-                    "SELECT pg_advisory_xact_lock(hashtext($1))", address.schema
-                )
-                await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{address.schema}"')
-                await connection.execute(schema())
-                await connection.execute(SQL["create_partitions"], partitions or 8, FORMAT)
+                if create:
+                    await _create(connection, address.schema, partitions or 8)
                 rows = await connection.fetch(SQL["partitions"])
     finally:
         await close(connection)
     genesis = [Genesis(format=row["format"], partitions=row["of"], id=row["id"]) for row in rows]
+    if not genesis:
+        raise WrongLog(f"schema {address.schema!r} has no log")
     for one in genesis:
         if one.format != FORMAT:
             raise WrongLog(f"the log has format {one.format}, and this version knows {FORMAT}")
@@ -53,6 +58,13 @@ async def migrate(address: Address, partitions: int | None) -> Sequence[Genesis]
                 f"the log has {one.partitions} partitions, for ever; {partitions} are configured"
             )
     return genesis
+
+
+async def _create(connection: "Connection", name: str, partitions: int) -> None:
+    await connection.execute("SELECT pg_advisory_xact_lock(hashtext($1))", name)
+    await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{name}"')
+    await connection.execute(schema())
+    await connection.execute(SQL["create_partitions"], partitions, FORMAT)
 
 
 @asynccontextmanager
@@ -75,32 +87,14 @@ async def open_log(
         started = asyncio.Event()
         listening = asyncio.create_task(bell.run(started))
         stack.push_async_callback(_cancelled, listening)
-        pool = await asyncpg.create_pool(
-            address.dsn,
-            min_size=0,
-            max_size=4,
-            connect=lambda *_, **__: connect(address),
-            reset=_keep,
-        )
-        stack.push_async_callback(_close_pool, pool)
+        pool = await stack.enter_async_context(open_pool(address, size=4))
         yield PostgresLog(address, codec, bell, pool, genesis, lease, clock)
-
-
-async def _keep(connection: object) -> None:
-    """Connections of the pool have nothing to be reset; a round trip less for each use."""
 
 
 async def _cancelled(task: "asyncio.Task[None]") -> None:
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
-
-
-async def _close_pool(pool: "asyncpg.Pool[asyncpg.Record]") -> None:
-    try:
-        await asyncio.wait_for(pool.close(), 2)
-    except (TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-        pool.terminate()
 
 
 class PostgresLog:
@@ -129,6 +123,7 @@ class PostgresLog:
         """Put commands into the inbox of their streams' partitions, in order for each."""
         batches: dict[int, list[tuple[Submitted, bytes]]] = {}
         for command in commands:
+            check(command)
             data = self._codec.encode_command(command.command)
             if len(data) > DATA_LIMIT:
                 raise TooLarge(field="command", size=len(data), limit=DATA_LIMIT)

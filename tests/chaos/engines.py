@@ -75,9 +75,10 @@ class Engines:
 
     def said(self, event: str) -> list[dict[str, object]]:
         """What the engines logged as *event*."""
-        found = []
-        for name in self._names:
-            for line in (self._folder / f"{name}.log").read_bytes().splitlines():
-                if f'"event":"{event}"'.encode() in line:
-                    found.append(msgspec.json.decode(line))
-        return found
+        texts = [(self._folder / f"{name}.log").read_bytes() for name in self._names]
+        return [
+            msgspec.json.decode(line)
+            for text in texts
+            for line in text.splitlines()
+            if f'"event":"{event}"'.encode() in line
+        ]

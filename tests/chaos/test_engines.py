@@ -131,10 +131,10 @@ def _check(load: Load, engines: Engines, events: dict[int, list[Recorded]]) -> N
     assert set(load.streams) == set(versions), "a ticket was lost, or came from nowhere"
     first = {str(event.causationid): event for event in reversed(everything)}
     for id_, answer in load.answers.items():
-        event = first.get(str(id_))
-        assert event is not None, f"the accepted command {id_} was lost"
-        told = event.event.version if isinstance(event.event, CommandNoted) else 0
-        assert answer.version == (told or event.originator_version)
+        fact = first.get(str(id_))
+        assert fact is not None, f"the accepted command {id_} was lost"
+        told = fact.event.version if isinstance(fact.event, CommandNoted) else 0
+        assert answer.version == (told or fact.originator_version)
 
     states = {number: Partition(number, PARTITIONS, DECIDERS, Codec(DECIDERS)) for number in events}
     released = engines.said("released")
@@ -150,7 +150,7 @@ def _check(load: Load, engines: Engines, events: dict[int, list[Recorded]]) -> N
             if event.sequence in digests:
                 assert digests[event.sequence] == partition.digest(), "an engine's state differs"
                 compared += 1
-        for stream in partition.streams.values():
-            assert not stream.state.is_open, f"{stream.id} has not ended"
+        for one in partition.streams.values():
+            assert not one.state.is_open, f"{one.id} has not ended"
         assert partition.sequence in digests, "no engine served the partition at the end"
     assert compared >= PARTITIONS

@@ -47,6 +47,10 @@ class Place(Protocol):
         """The take begins while the commit is under way, and the commit is done first."""
         ...
 
+    async def fence(self, partition: int) -> None:
+        """Fence the owner, as a successor does that takes nothing."""
+        ...
+
     async def put_command(self, partition: int, **fields: Any) -> None:
         """Put a command as it is into an inbox, whatever it is."""
         ...
@@ -136,6 +140,14 @@ class PostgresPlace:
                 " SELECT pid FROM pg_locks WHERE relation = 'partitions'::regclass)"
             ):
                 await asyncio.sleep(0.005)
+
+    async def fence(self, partition: int) -> None:
+        async with self.connected() as connection:
+            await connection.execute(
+                "UPDATE partitions SET epoch = epoch + 1, owner = NULL, owned_till = '-infinity'"
+                " WHERE partition = $1",
+                partition,
+            )
 
     async def put_command(self, partition: int, **fields: Any) -> None:
         given = {

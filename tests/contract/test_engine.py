@@ -153,6 +153,16 @@ async def test_a_lost_reply_is_asked_for_again(place: Place) -> None:
         assert 2 == await total(log)
 
 
+async def test_what_was_decided_and_not_committed_is_forgotten(place: Place) -> None:
+    async with place.open(1) as log, running(log) as engine, asking(log) as asker:
+        await asker.ask(asked(Count(1)))
+        command = asked(Count(2))
+        await place.fence(0)
+        assert (await asker.ask(command)).refusal is None  # fenced, taken again, asked again
+        assert 3 == await total(log)
+        assert (await folded(log)).streams == engine.partitions[0].streams
+
+
 async def test_one_command_id_on_two_streams_makes_events_of_different_ids(place: Place) -> None:
     id = uuid4()
     async with served(place) as (log, asker):

@@ -218,35 +218,37 @@ async def test_a_partition_is_given_back_at_once(place: Place) -> None:
 async def test_members_share_the_partitions_evenly_and_anew_when_one_comes_or_goes(
     place: Place,
 ) -> None:
-    async with place.open(8) as log:
-        async with log.join("a") as a:
-            async with Sharing(log) as sharing:
-                sharing.add("a", a)
-                await sharing.settled(8)
-                async with log.join("b") as b, log.join("c") as c:
-                    sharing.add("b", b)
-                    sharing.add("c", c)
-                    await sharing.settled(2, 3, 3)
-                    await sharing.drop("b")
-                    await sharing.drop("c")
-                await sharing.settled(8)
+    async with place.open(8) as log, log.join("a") as a, Sharing(log) as sharing:
+        sharing.add("a", a)
+        await sharing.settled(8)
+        async with log.join("b") as b, log.join("c") as c:
+            sharing.add("b", b)
+            sharing.add("c", c)
+            await sharing.settled(2, 3, 3)
+            await sharing.drop("b")
+            await sharing.drop("c")
+        await sharing.settled(8)
 
 
 async def test_owners_do_not_fence_one_another_for_ever(place: Place) -> None:
-    async with place.open(4) as log, log.join("a") as a, log.join("b") as b:
-        async with Sharing(log) as sharing:
-            sharing.add("a", a)
-            await sharing.settled(4)
-            sharing.pause("a")  # beyond its lease
-            sharing.add("b", b)
-            await sharing.settled_on("b", 4)
-            sharing.resume("a")
-            await sharing.settled(2, 2)
-            await sharing.looks(10)
-            takes = sharing.takes
-            await sharing.looks(20)
-            assert takes == sharing.takes
-            await sharing.settled(2, 2)
+    async with (
+        place.open(4) as log,
+        log.join("a") as a,
+        log.join("b") as b,
+        Sharing(log) as sharing,
+    ):
+        sharing.add("a", a)
+        await sharing.settled(4)
+        sharing.pause("a")  # beyond its lease
+        sharing.add("b", b)
+        await sharing.settled_on("b", 4)
+        sharing.resume("a")
+        await sharing.settled(2, 2)
+        await sharing.looks(10)
+        takes = sharing.takes
+        await sharing.looks(20)
+        assert takes == sharing.takes
+        await sharing.settled(2, 2)
 
 
 class Sharing:

@@ -482,15 +482,15 @@ async def test_a_first_start_that_was_killed_is_done_again(data: Path) -> None:
     assert [data / "cluster"] == [*data.glob("cluster*")]
 
 
+async def serve(data: Path, started: asyncio.Event) -> None:
+    async with bundled(data, fsync=False):
+        started.set()
+        await asyncio.Event().wait()
+
+
 async def test_it_ends_when_we_are_cancelled_even_twice(data: Path) -> None:
     started = asyncio.Event()
-
-    async def serve() -> None:
-        async with bundled(data, fsync=False):
-            started.set()
-            await asyncio.Event().wait()
-
-    task = asyncio.create_task(serve())
+    task = asyncio.create_task(serve(data, started))
     await started.wait()
     task.cancel()
     await asyncio.sleep(0)
@@ -498,6 +498,16 @@ async def test_it_ends_when_we_are_cancelled_even_twice(data: Path) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert [] == postgres_in(data)
+
+
+async def test_a_first_start_that_is_cancelled_leaves_no_process(data: Path) -> None:
+    task = asyncio.create_task(serve(data, asyncio.Event()))
+    await until(lambda: [*data.glob("cluster.*/base/1")])
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [] == postgres_in(data)
+    assert not data.joinpath("cluster").exists()
 
 
 async def test_a_start_can_be_cancelled_at_any_moment(data: Path) -> None:

@@ -37,6 +37,6 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     uvloop.run(main)
 
 
-from workers.cli import roles, show  # noqa: E402 - they add their commands to `main`
+from workers.cli import demo, roles, show  # noqa: E402 - they add their commands to `main`
 
-__all__ = ["main", "roles", "show"]
+__all__ = ["demo", "main", "roles", "show"]

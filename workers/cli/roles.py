@@ -38,7 +38,12 @@ async def _engine(config: Config) -> None:
             await engine.run()
             log.info("engine_stopped", name=config.name)
     except (LogError, CodecError, VersionGap) as error:
-        log.critical("engine_failed", error=str(error), kind=type(error).__name__)
+        log.critical(
+            "engine_failed",
+            error=str(error),
+            kind=type(error).__name__,
+            database_url=config.shown()["database_url"],
+        )
         sys.exit(EXIT_LOG)
     finally:
         watchdog.close()

@@ -1,9 +1,11 @@
 """Commands that show what there is and change nothing."""
 
 import json
+from typing import Any
 
 import click
 
+from domain.automaton import Automaton
 from domain.ticket.automata import TASK, TICKET
 from workers.cli import configuration, main
 
@@ -18,4 +20,5 @@ def config() -> None:
 @click.argument("automaton", type=click.Choice(["ticket", "task"]))
 def diagram(automaton: str) -> None:
     """Print the AUTOMATON as a Mermaid diagram."""
-    click.echo({"ticket": TICKET, "task": TASK}[automaton].diagram())
+    automata: dict[str, Automaton[Any]] = {"ticket": TICKET, "task": TASK}
+    click.echo(automata[automaton].diagram(), nl=False)

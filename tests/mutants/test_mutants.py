@@ -1,0 +1,140 @@
+"""Faults put into the code on purpose: for each, the test named here must fail."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from msgspec import Struct
+
+pytestmark = [pytest.mark.service, pytest.mark.slow]
+
+ROOT = Path(__file__).parents[2]
+
+
+class Mutant(Struct, frozen=True):
+    """In *file* every *old* becomes *new*."""
+
+    name: str
+    caught_by: str
+    changes: tuple[tuple[str, str, str], ...]
+
+
+MUTANTS = (
+    Mutant(
+        "no command-id check",
+        "tests/contract/test_engine.py::"
+        "test_a_command_given_twice_counts_once_and_gets_the_first_answer",
+        (
+            (
+                "domain/stream.py",
+                "        if submitted.id.bytes in self.accepted:",
+                "        if submitted.id.bytes in ():",
+            ),
+        ),
+    ),
+    Mutant(
+        "epoch not checked in the commit",
+        "tests/contract/test_log.py::test_a_fenced_owner_can_write_nothing",
+        (
+            (
+                "adapters/postgres/sql/log.sql",
+                "WHERE partition = $1 AND epoch = $2 AND sequence = $4",
+                "WHERE partition = $1 AND $2::bigint IS NOT NULL AND sequence = $4",
+            ),
+        ),
+    ),
+    Mutant(
+        "resume position read before the fence",
+        "tests/contract/test_log.py::"
+        "test_a_position_committed_while_another_waits_to_take_over_counts",
+        (
+            (
+                "adapters/postgres/membership.py",
+                "            row = await self._fence(connection, partition)\n",
+                "            early = await connection.fetchval(\n"
+                '                "SELECT position FROM partitions WHERE partition = $1",\n'
+                "                partition,\n"
+                "            )\n"
+                "            row = await self._fence(connection, partition)\n",
+            ),
+            (
+                "adapters/postgres/membership.py",
+                "        return PostgresOwner(\n",
+                "        PostgresOwner.early = early\n        return PostgresOwner(\n",
+            ),
+            (
+                "adapters/postgres/owner.py",
+                "        self._position = max(position, upto)\n",
+                "        self._position = max(self.early, upto)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "state not reset on taking over",
+        "tests/contract/test_engine.py::test_what_was_decided_and_not_committed_is_forgotten",
+        (
+            (
+                "workers/engine.py",
+                "        partition = Partition(\n",
+                "        partition = vars(self).get(name) or Partition(\n",
+            ),
+            (
+                "workers/engine.py",
+                "        async for page in owner.history():\n",
+                "        vars(self)[name] = partition\n"
+                "        async for page in owner.history(partition.sequence):\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "head-row lock missing",
+        "tests/service/test_postgres_log.py::test_a_sender_that_commits_late_is_not_skipped",
+        (
+            (
+                "adapters/postgres/sql/log.sql",
+                "    UPDATE inboxes SET position = position + $2 WHERE partition = $1\n"
+                "    RETURNING position - $2 AS before\n",
+                "    SELECT nextval('positions') * 1000 + $2 - $2 AS before\n",
+            ),
+            (
+                "adapters/postgres/sql/schema.sql",
+                "CREATE TABLE IF NOT EXISTS members",
+                "CREATE SEQUENCE IF NOT EXISTS positions;\nCREATE TABLE IF NOT EXISTS members",
+            ),
+        ),
+    ),
+    Mutant(
+        "event ids without the stream's id",
+        "tests/contract/test_engine.py::"
+        "test_one_command_id_on_two_streams_makes_events_of_different_ids",
+        (("domain/envelope.py", 'f"{stream}#{n}"', 'f"{n}"'),),
+    ),
+)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name.replace(" ", "-"))
+def test_the_mutant_is_caught(mutant: Mutant, tmp_path: Path) -> None:
+    for folder in ("domain", "projections", "adapters", "workers", "tests"):
+        shutil.copytree(
+            ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    assert 0 == _run(mutant.caught_by, tmp_path), "the test fails without the mutant"
+    for file, old, new in mutant.changes:
+        text = (tmp_path / file).read_text()
+        assert 1 == text.count(old), f"{file} has changed; mend the mutant"
+        (tmp_path / file).write_text(text.replace(old, new))
+    assert 1 == _run(mutant.caught_by, tmp_path), "the mutant lives"
+
+
+def _run(test: str, folder: Path) -> int:
+    """pytest's exit status: 0 passed, 1 failed, anything else is a fault of the run itself."""
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", test],
+        cwd=folder,
+        check=False,
+        capture_output=True,
+        timeout=120,
+    ).returncode
