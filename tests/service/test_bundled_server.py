@@ -87,7 +87,7 @@ def data(place: Path) -> Path:
 
 async def until(true: Callable[[], Any]) -> None:
     async with asyncio.timeout(20):
-        while not true():  # noqa: ASYNC110 - what another process does sends no event
+        while not true():
             await asyncio.sleep(0.005)
 
 
