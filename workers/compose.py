@@ -12,7 +12,7 @@ from adapters.config import Config
 from adapters.log import Log, Unavailable
 from adapters.postgres.connection import Address
 from adapters.postgres.log import open_log
-from adapters.postgres.server import ServerError, bundled
+from adapters.postgres.server import ServerError, shared
 from domain.decider import Deciders
 from domain.ticket import TICKETS
 from workers.engine import Engine, Pace
@@ -46,10 +46,9 @@ async def assemble(config: Config) -> AsyncIterator[Service]:
         dsn = config.database_url
         if dsn is None:
             try:
-                server = await stack.enter_async_context(bundled(Path(config.data) / "postgres"))
+                dsn = await stack.enter_async_context(shared(Path(config.data) / "postgres"))
             except ServerError as error:
                 raise Unavailable(str(error)) from error
-            dsn = server.dsn
         log = await stack.enter_async_context(
             open_log(
                 Address(dsn, config.schema), codec, partitions=config.partitions, lease=config.lease

@@ -34,6 +34,7 @@ from adapters.postgres.server import (
     bundled,
     cluster,
     programs,
+    shared,
 )
 
 ROOT = os.geteuid() == 0
@@ -170,6 +171,23 @@ async def test_it_answers_on_a_socket_and_nowhere_else(data: Path) -> None:
         assert "" == await ask(server.dsn, "SHOW listen_addresses")
         assert "on" == await ask(server.dsn, "SHOW fsync")
         assert 0o700 == data.joinpath("cluster").stat().st_mode & 0o777
+
+
+async def test_who_comes_second_shares_the_server_of_who_came_first(data: Path) -> None:
+    async with shared(data) as first, shared(data) as second:
+        assert first == second
+        assert 1 == await ask(second, "SELECT 1")
+
+
+async def test_who_come_at_once_share_one_server(data: Path) -> None:
+    async def use() -> Any:
+        async with shared(data) as dsn:
+            pid = await ask(dsn, "SELECT pg_postmaster_start_time()")
+            await everybody.wait()
+            return pid
+
+    everybody = asyncio.Barrier(3)
+    assert 1 == len(set(await asyncio.gather(*(use() for _ in range(3)))))
 
 
 async def test_a_second_start_keeps_what_was_committed(data: Path) -> None:

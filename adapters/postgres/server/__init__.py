@@ -31,7 +31,7 @@ from adapters.postgres.server.errors import (
     UnsafeCache,
     WrongVersion,
 )
-from adapters.postgres.server.running import Server, bundled
+from adapters.postgres.server.running import Server, bundled, shared
 
 __all__ = [
     "AlreadyRunning",
@@ -46,4 +46,5 @@ __all__ = [
     "UnsafeCache",
     "WrongVersion",
     "bundled",
+    "shared",
 ]

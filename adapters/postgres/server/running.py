@@ -13,6 +13,7 @@ from urllib.parse import quote
 import structlog
 
 from adapters.postgres.server.cluster import LOOK, Cluster, claimed
+from adapters.postgres.server.errors import AlreadyRunning
 from adapters.postgres.server.programs import CACHE, Output, Programs, find
 
 # For an event store on one machine; what is not here has PostgreSQL's own default.
@@ -32,6 +33,7 @@ DEFAULTS = {
 VOLATILE = {"fsync": "off", "full_page_writes": "off"}  # a power cut destroys it, kill -9 does not
 
 SILENCE = 60.0  # seconds that the server may take to write its note; recovery may take any time
+READY = 10.0  # seconds to wait for a server that another process starts
 PATIENT = 2.0  # seconds after which a start that still goes on, as in recovery, is mentioned
 ENDINGS = (  # fast, immediate (recovery at the next start), by force; seconds to wait for each
     (signal.SIGINT, 30.0),
@@ -78,6 +80,44 @@ async def bundled(
             await server.stop()
 
 
+@asynccontextmanager
+async def shared(data: Path) -> AsyncIterator[str]:
+    """The dsn of a server on *data*: of one that is there, or else of one of our own.
+
+    It ends with the process that started it, whoever else uses it.
+
+    Raises:
+        ServerError: as `bundled` does.
+    """
+    deadline = time.monotonic() + READY
+    while True:
+        try:
+            async with bundled(data) as server:
+                yield server.dsn
+                return
+        except AlreadyRunning:
+            if dsn := _running(data):
+                yield dsn
+                return
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(LOOK)
+
+
+def _running(data: Path) -> str | None:
+    """Where a server says in its note that it answers."""
+    try:
+        note = (data / "cluster" / "postmaster.pid").read_text().splitlines()
+        _, _, _, port, sockets, _, _, state, *_ = note
+    except (OSError, ValueError):
+        return None
+    return _dsn(Path(sockets), port) if state.strip() == "ready" else None
+
+
+def _dsn(sockets: Path, port: str) -> str:
+    return f"postgresql://turnstile@/turnstile?host={quote(str(sockets), safe='')}&port={port}"
+
+
 class Server:
     """A PostgreSQL that is a child of this process. On Linux it ends when this process is killed.
 
@@ -90,8 +130,7 @@ class Server:
     def __init__(
         self, cluster: Cluster, programs: Programs, sockets: Path, settings: Mapping[str, str]
     ) -> None:
-        place = f"host={quote(str(sockets), safe='')}&port={settings['port']}"
-        self.dsn = f"postgresql://turnstile@/turnstile?{place}"
+        self.dsn = _dsn(sockets, settings["port"])
         self.log = str(programs.output.path)
         self._cluster = cluster
         self._programs = programs
