@@ -12,8 +12,8 @@ from domain.event import Value
 MAX_TASKS: Final = 20_000
 """Tasks of one ticket."""
 
-MAX_TASK_SIZE: Final = 64 * 1024
-"""Bytes of one task, encoded: several must fit into a record."""
+MAX_TASK_SIZE: Final = 256 * 1024
+"""Bytes of one task, encoded: it must fit into a record, and may need ten thousand others."""
 
 Id = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9._:-]{1,128}\Z")]
 """1-128 of `A-Z a-z 0-9 . _ : -`: ids of tickets, tasks, workers."""

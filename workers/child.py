@@ -10,13 +10,16 @@ import os
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, Process
+from collections.abc import Coroutine
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from adapters.config import Config
+
+T = TypeVar("T")
 
 PATIENCE: Final = 10.0
 """Seconds that a child may take to stop before it is killed."""
@@ -24,10 +27,15 @@ PATIENCE: Final = 10.0
 _PR_SET_PDEATHSIG: Final = 1
 
 
+class Ended(Exception):
+    """The child has ended by itself."""
+
+
 class Child:
     """A running command. What it says goes to the file `log`, as JSON lines."""
 
-    def __init__(self, process: Process, log: Path) -> None:
+    def __init__(self, name: str, process: Process, log: Path) -> None:
+        self.name = name
         self.log = log
         self._process = process
 
@@ -44,7 +52,7 @@ class Child:
                 stderr=file,
                 start_new_session=True,
             )
-        return cls(process, log)
+        return cls(config.name, process, log)
 
     @property
     def pid(self) -> int:
@@ -54,6 +62,19 @@ class Child:
     async def wait(self) -> int:
         """Wait for its end, and say its exit status, or minus the signal that ended it."""
         return await self._process.wait()
+
+    async def meanwhile(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do the work while it runs. Raises Ended if it ends first."""
+        working = asyncio.ensure_future(work)
+        ended = asyncio.ensure_future(self.wait())
+        try:
+            await asyncio.wait({working, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                return working.result()
+            raise Ended(f"{self.name} ended by itself, with status {ended.result()}")
+        finally:
+            working.cancel()
+            ended.cancel()
 
     async def kill(self) -> None:
         """Kill it: no clean-up, no last word."""

@@ -125,7 +125,8 @@ class Cancel(Command, frozen=True):
 class Rerun(Command, frozen=True):
     """Run again the whole ticket, only what failed, or the tasks named.
 
-    What needs a task that runs again runs again too.
+    What needs a task that runs again runs again too. Gates of the workflow close again, except
+    before the tasks that are named.
     """
 
     topic = "turnstile.ticket.rerun"

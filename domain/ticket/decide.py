@@ -46,7 +46,7 @@ MAX_UNSTARTED: Final = 10
 
 _TOO_OFTEN: Final = f"more than {MAX_UNSTARTED} attempts never started or were handed back"
 
-RECORD: Final = 256 * 1024
+RECORD: Final = MAX_TASK_SIZE
 """Bytes of tasks that go into one event; well below what a record may have."""
 
 _encode: Final = msgspec.json.Encoder(order="deterministic").encode
@@ -137,40 +137,21 @@ def _begin(ticket: Ticket, specs: Sequence[TaskSpec], *, sealed: bool) -> Iterat
             ready.append(spec.name)
     for spec in specs:
         for need in spec.needs:
-            if need not in new and _lost(ticket, need):
-                root = _root(ticket, need)
+            if need not in new and ticket.is_lost(need):
+                root = ticket.root(need)
                 waiting = [spec.name]
                 while waiting:
                     name = waiting.pop()
                     if name not in skipped:
                         skipped[name] = root
                         waiting += dependants.get(name, ())
-    by_root: dict[str, list[str]] = {}
-    for name, root in skipped.items():
-        by_root.setdefault(root, []).append(name)
-    for root, names in by_root.items():
-        yield from (e.TasksSkipped(tasks=some, because=root) for some in _chunks(names))
+    yield from _skipped(skipped)
     if sealed:
         yield from _ready(ready)
 
 
 def _awaited(ticket: Ticket, need: str) -> bool:
     return ticket.tasks[need].state is not TaskState.PASSED
-
-
-def _lost(ticket: Ticket, need: str) -> bool:
-    """Whether the task has ended in a way that nothing which needs it can run."""
-    return ticket.tasks[need].has_ended and _awaited(ticket, need)
-
-
-def _root(ticket: Ticket, lost: str) -> str:
-    """The task because of which the *lost* one was skipped; itself, if it ended by itself."""
-    while ticket.tasks[lost].state is TaskState.SKIPPED:
-        need = next((need for need in ticket.tasks[lost].needs if _lost(ticket, need)), None)
-        if need is None:
-            break
-        lost = need
-    return lost
 
 
 def _seal(ticket: Ticket, command: c.Seal, now: datetime) -> Events:
@@ -329,7 +310,7 @@ def _time_out(ticket: Ticket, command: c.TimeOut, now: datetime) -> Events:
         if task.state is not TaskState.READY:
             return ()
         ready = max(task.since, ticket.not_before or task.since)
-        _must_be_due("the queue timeout", ready, task.timeouts.queue, now)
+        _must_be_due("The queue timeout", ready, task.timeouts.queue, now)
         return (
             e.TaskErrored(
                 task=command.task,
@@ -345,12 +326,12 @@ def _time_out(ticket: Ticket, command: c.TimeOut, now: datetime) -> Events:
     if command.limit is Limit.START:
         if attempt.started_at is not None:
             return ()
-        _must_be_due("the start timeout", attempt.claimed_at, task.timeouts.start, now)
+        _must_be_due("The start timeout", attempt.claimed_at, task.timeouts.start, now)
         reason = f"it did not start within {task.timeouts.start:g} s"
         return _lost_attempt(ticket, command.task, token, reason)
     if attempt.started_at is None:
         raise NotAllowedNow(task=command.task, state=task.state, reason="it has not started")
-    _must_be_due("the run timeout", attempt.started_at, task.timeouts.run, now)
+    _must_be_due("The run timeout", attempt.started_at, task.timeouts.run, now)
     return (
         e.TaskTimedOut(
             task=command.task,
@@ -380,7 +361,7 @@ def _supersede(ticket: Ticket, command: c.Supersede, now: datetime) -> Events:
 
 def _expire(ticket: Ticket, command: c.Expire, now: datetime) -> Events:
     if ticket.is_open and ticket.deadline is not None:
-        _must_be_due("the ticket", ticket.deadline, 0, now)
+        _must_be_due("The ticket", ticket.deadline, 0, now)
     return _end_all(ticket, command.reason, e.TicketExpired(reason=command.reason))
 
 
@@ -398,21 +379,30 @@ def _rerun(ticket: Ticket, command: c.Rerun, now: datetime) -> Events:
         raise Invalid(field="tasks", reason="name the tasks to run again")
     if command.scope is not Scope.TASKS and command.tasks:
         raise Invalid(field="tasks", reason=f"scope {command.scope} names none")
-    names = tasks_to_reset(ticket, command.scope, tuple(_named(ticket, command.tasks)))
-    if not names:
+    named = _named(ticket, command.tasks)
+    names, skipped = tasks_to_reset(ticket, command.scope, tuple(named))
+    if len(names) == len(skipped):
         return ()
     deadline = None if ticket.is_open else now + ticket.lifetime
     again = frozenset(names)
+    held = [
+        name
+        for name in names
+        if ticket.tasks[name].gated and name not in named and name not in skipped
+    ]
     ready = [
         name
         for name in names
-        if not any(n in again or _awaited(ticket, n) for n in ticket.tasks[name].needs)
+        if name not in held
+        and not any(n in again or _awaited(ticket, n) for n in ticket.tasks[name].needs)
     ]
     return (
         *(
             e.TasksReset(tasks=some, deadline=deadline, reason=command.reason)
             for some in _chunks(names)
         ),
+        *_skipped(skipped),
+        *(e.TasksHeld(tasks=some) for some in _chunks(held)),
         *(_ready(ready) if ticket.sealed else ()),
     )
 
@@ -505,6 +495,14 @@ def _verdict(failed: int, errored: int, cancelled: int) -> Event:
     )
 
 
+def _skipped(roots: Mapping[str, str]) -> Iterator[Event]:
+    by_root: dict[str, list[str]] = {}
+    for name, root in roots.items():
+        by_root.setdefault(root, []).append(name)
+    for root, names in by_root.items():
+        yield from (e.TasksSkipped(tasks=some, because=root) for some in _chunks(names))
+
+
 def _ready(names: Sequence[str]) -> Iterator[Event]:
     return (e.TasksReady(tasks=some) for some in _chunks(names))
 
@@ -514,17 +512,18 @@ def _chunks(names: Sequence[str]) -> Iterator[tuple[str, ...]]:
 
 
 def _by_size(tasks: tuple[TaskSpec, ...], size: int) -> list[tuple[TaskSpec, ...]]:
-    """The tasks in parts that fit into a record; *size* is that of all, encoded."""
-    if size <= MAX_TASK_SIZE:
+    """The tasks in parts that fit into a record each.
+
+    *size* is that of all, encoded, and of what else the first record must take.
+    """
+    if size <= RECORD:
         return [tasks] if tasks else []
     sizes = {task.name: len(_encode(task)) for task in tasks}
     for n, one in enumerate(sizes.values()):
         if one > MAX_TASK_SIZE:
             raise TooLarge(field=f"tasks[{n}]", size=one, limit=MAX_TASK_SIZE)
-    if size <= RECORD:
-        return [tasks]
     parts: list[list[TaskSpec]] = [[]]
-    filled = 0
+    filled = size - sum(sizes.values())
     for task in needs_first(tasks):
         if filled + sizes[task.name] > RECORD:
             parts.append([])

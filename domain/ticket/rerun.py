@@ -11,12 +11,14 @@ from domain.ticket.words import Scope
 _BAD = (TaskState.FAILED, TaskState.ERRORED, TaskState.TIMED_OUT, TaskState.CANCELLED)
 
 
-def tasks_to_reset(ticket: Ticket, scope: Scope, named: Sequence[str]) -> list[str]:
+def tasks_to_reset(
+    ticket: Ticket, scope: Scope, named: Sequence[str]
+) -> tuple[list[str], dict[str, str]]:
     """The tasks in the *scope* and whatever needs them, in the order of the ticket.
 
-    A task of which another need has ended badly and does not run again would wait for ever: it
-    stays as it is. Raises NotAllowedNow if that task was named, or if one that needs a task to
-    be reset is at work.
+    A task of which another need has ended badly and does not run again would wait for ever: it is
+    skipped anew, because of the task that the second result gives for it. Raises NotAllowedNow if
+    that task was named, or if one that needs a task to be reset is at work.
     """
     match scope:
         case Scope.TICKET:
@@ -26,14 +28,15 @@ def tasks_to_reset(ticket: Ticket, scope: Scope, named: Sequence[str]) -> list[s
         case _:
             begun = [name for name in named if ticket.tasks[name].has_ended]
     again = _with_dependants(ticket, begun)
-    for name in _stranded(ticket, again):
-        if name in named:
+    stranded = _stranded(ticket, again)
+    for name in named:
+        if name in stranded:
             raise NotAllowedNow(
                 task=name,
                 state=ticket.tasks[name].state,
                 reason="a task that it needs has not passed and is not run again",
             )
-    return [name for name in ticket.tasks if name in again]
+    return [name for name in ticket.tasks if name in again], stranded
 
 
 def _with_dependants(ticket: Ticket, names: Sequence[str]) -> set[str]:
@@ -52,18 +55,16 @@ def _with_dependants(ticket: Ticket, names: Sequence[str]) -> set[str]:
     return again
 
 
-def _stranded(ticket: Ticket, again: set[str]) -> list[str]:
-    """Take out of *again*, and return, what could never become ready."""
-    out: list[str] = []
+def _stranded(ticket: Ticket, again: set[str]) -> dict[str, str]:
+    """What of *again* could never become ready, each with the task at the root of it."""
+    roots: dict[str, str] = {}
     waiting = [name for name in ticket.tasks if name in again]
     for name in waiting:
-        if name in again and any(
-            need not in again
-            and ticket.tasks[need].has_ended
-            and ticket.tasks[need].state is not TaskState.PASSED
-            for need in ticket.tasks[name].needs
-        ):
-            again.remove(name)
-            out.append(name)
-            waiting += ticket.tasks[name].dependants
-    return out
+        if name in roots:
+            continue
+        for need in ticket.tasks[name].needs:
+            if need in roots or (need not in again and ticket.is_lost(need)):
+                roots[name] = roots[need] if need in roots else ticket.root(need)
+                waiting += [each for each in ticket.tasks[name].dependants if each in again]
+                break
+    return roots

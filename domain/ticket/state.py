@@ -52,8 +52,9 @@ class Attempt(Struct, gc=False):
 class Task(Struct):
     """One unit of scheduling. `waiting` counts the needs that have not passed.
 
-    `retried` and `unstarted` count what was spent of the two budgets since the last reset.
-    `blames` is what the ticket ends as because of this task, if nothing worse happens.
+    `gated` is one that its workflow holds. `retried` and `unstarted` count what was spent of the two budgets since the last reset.
+    `blames` is what the ticket ends as because of this task, if nothing worse happens, and
+    `because` the task that it needed in vain, if it was skipped for that.
     """
 
     needs: tuple[str, ...]
@@ -65,12 +66,14 @@ class Task(Struct):
     waiting: int
     since: datetime
     created: str
+    gated: bool
     state: TaskState = TaskState.ABSENT
     dependants: list[str] = []
     attempts: list[Attempt] = []
     retried: int = 0
     unstarted: int = 0
     blames: TicketState | None = None
+    because: str | None = None
 
     @property
     def has_ended(self) -> bool:
@@ -142,12 +145,21 @@ class Ticket(Struct):
         """Whether it has not ended."""
         return self.state in _open
 
+    def is_lost(self, name: str) -> bool:
+        """Whether the task has ended in a way that nothing which needs it can run."""
+        task = self.tasks[name]
+        return task.has_ended and task.state is not TaskState.PASSED
+
+    def root(self, name: str) -> str:
+        """The task because of which this lost one was skipped; itself, if it ended by itself."""
+        return self.tasks[name].because or name
+
     def enter(self, task: Task, state: TaskState, at: datetime) -> None:
         """Put the task into the state, and count it."""
         if task.state in _ended:
             self.unfinished += 1
             self._blame(task, -1)
-            task.blames = None
+            task.blames = task.because = None
             if task.state is TaskState.PASSED:
                 for name in task.dependants:
                     self.tasks[name].waiting += 1
@@ -214,6 +226,7 @@ def _add(ticket: Ticket, specs: Sequence[TaskSpec], body: bytes, recorded: Recor
             waiting=len(spec.needs),
             since=at,
             created=WORD[kind],
+            gated=spec.held,
         )
         task.state = TASK.successor(task.state, kind)
     for spec in specs:
@@ -294,6 +307,7 @@ def _skipped(ticket: Ticket, event: e.TasksSkipped, recorded: Recorded) -> None:
     for task in _tasks(ticket, event.tasks):
         ticket.enter(task, TASK.successor(task.state, e.TasksSkipped), recorded.time)
         ticket.blame(task, verdict_of_skip(task, root, root.state))
+        task.because = event.because
 
 
 def _cancelled(ticket: Ticket, event: e.TasksCancelled, recorded: Recorded) -> None:

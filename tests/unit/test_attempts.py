@@ -329,6 +329,7 @@ def test_what_a_person_takes_away_costs_nothing() -> None:
     away: tuple[Fact, ...] = (*working("A"), revoke("A"))
     taken = given(opening(task("A", retries=0)), *away * (MAX_UNSTARTED + 2))
     assert {"A": TaskState.READY} == taken.tasks
+    assert (0, 0) == (taken.task("A").retried, taken.task("A").unstarted)
 
 
 def test_a_retry_says_so() -> None:

@@ -90,7 +90,7 @@ def test_a_newer_ticket_takes_the_place_of_this_one() -> None:
 
 def test_a_ticket_expires_at_its_deadline_and_not_before() -> None:
     opened = given(opening("A", deadline=NOON + HOUR), HOUR - timedelta(microseconds=1))
-    opened.when(c.Expire()).refused(NotDue, match="the ticket runs out at 2026-03-01T13:00:00")
+    opened.when(c.Expire()).refused(NotDue, match="The ticket runs out at 2026-03-01T13:00:00")
     opened.now += timedelta(microseconds=1)
     opened.when(c.Expire(reason="no known worker has arch s390x")).then(
         TasksCancelled(tasks=("A",), reason="no known worker has arch s390x"),

@@ -8,7 +8,15 @@ from domain.errors import Ended, Invalid, NotAllowedNow, UnknownTask
 from domain.ticket import commands as c
 from domain.ticket.automata import TaskState, TicketState
 from domain.ticket.decide import LIFETIME
-from domain.ticket.events import TaskPassed, TasksCancelled, TasksReady, TasksReset, TicketPassed
+from domain.ticket.events import (
+    TaskPassed,
+    TasksCancelled,
+    TasksHeld,
+    TasksReady,
+    TasksReset,
+    TasksSkipped,
+    TicketPassed,
+)
 from domain.ticket.words import Outcome, Scope
 from tests.unit.given import (
     NOON,
@@ -100,6 +108,22 @@ def test_a_held_task_stays_held_and_waits_for_what_runs_again() -> None:
     assert TaskState.BLOCKED is held.after(c.Unhold()).tasks["B"]
 
 
+def test_a_gate_of_the_workflow_closes_again() -> None:
+    gated = opening("A", task("B", "A", held=True))
+    given(gated, *ran("A"), c.Cancel()).when(c.Rerun()).then(
+        TasksReset(tasks=("A", "B"), deadline=AGAIN),
+        TasksHeld(tasks=("B",)),
+        TasksReady(tasks=("A",)),
+    )
+
+
+def test_who_names_a_task_with_a_gate_opens_it() -> None:
+    gated = opening("A", task("B", "A", held=True))
+    given(gated, *ran("A"), c.Cancel()).when(rerun("B")).then(
+        TasksReset(tasks=("B",), deadline=AGAIN), TasksReady(tasks=("B",))
+    )
+
+
 def test_while_a_task_is_at_work_what_it_needs_does_not_run_again() -> None:
     busy = given(CHAIN, *ran("A"), *working("B"))
     busy.when(rerun("A")).refused(
@@ -122,13 +146,40 @@ def test_a_task_does_not_run_again_without_what_it_needs() -> None:
     )
 
 
-def test_a_task_that_another_need_has_lost_stays_skipped() -> None:
+def test_a_task_that_another_need_has_lost_is_skipped_because_of_that() -> None:
     over = given(PAIR, *ran("A", Outcome.FAILED), *ran("B", Outcome.FAILED))
     again = over.when(rerun("A")).then(
-        TasksReset(tasks=("A",), deadline=AGAIN), TasksReady(tasks=("A",))
+        TasksReset(tasks=("A", "C"), deadline=AGAIN),
+        TasksSkipped(tasks=("C",), because="B"),
+        TasksReady(tasks=("A",)),
     )
     assert {"A": TaskState.READY, "B": TaskState.FAILED, "C": TaskState.SKIPPED} == again.tasks
     assert TicketState.FAILED is again.after(*ran("A")).state
+
+
+def test_what_was_skipped_for_two_reasons_does_not_count_for_the_one_that_is_gone() -> None:
+    workflow = opening(
+        task("A", required=False), task("B", required=False), task("C", "A", "B"), task("D", "C")
+    )
+    over = given(workflow, *ran("A", Outcome.FAILED), *ran("B", Outcome.SKIPPED))
+    assert TicketState.ERRORED is over.state
+    again = over.when(c.Rerun(scope=Scope.FAILED)).then(
+        TasksReset(tasks=("A", "C", "D"), deadline=AGAIN),
+        TasksSkipped(tasks=("C", "D"), because="B"),
+        TasksReady(tasks=("A",)),
+    )
+    assert TicketState.PASSED is again.after(*ran("A")).state
+
+
+def test_nothing_runs_again_if_all_that_could_would_be_skipped_again() -> None:
+    over = given(
+        opening(task("A", required=False), task("B", "A"), "C"),
+        c.Cancel(tasks=("B",)),
+        *ran("A", Outcome.SKIPPED),
+        *ran("C"),
+    )
+    assert TicketState.CANCELLED is over.state
+    over.when(c.Rerun(scope=Scope.FAILED)).then_nothing()
 
 
 def test_after_two_reruns_of_two_failed_needs_all_can_pass() -> None:

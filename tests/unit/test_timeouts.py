@@ -89,7 +89,7 @@ def test_an_attempt_that_runs_too_long_has_timed_out_and_is_not_tried_again() ->
 )
 def test_nothing_times_out_too_early(at: Given, limit: c.TimeOut, seconds: int) -> None:
     at.now = NOON + seconds * SECOND - timedelta(microseconds=1)
-    at.when(limit).refused(NotDue, match="the .+ timeout runs out at .+, and it is only")
+    at.when(limit).refused(NotDue, match="The .+ timeout runs out at .+, and it is only")
 
 
 def test_the_time_in_the_queue_begins_anew_with_each_return() -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from time import monotonic
 from typing import NoReturn
 
@@ -17,7 +17,7 @@ from adapters.config import Config
 from projections import history
 from workers import logs
 from workers.cli import configuration, main, run
-from workers.demo import Check, DemoFailed
+from workers.demo import TICKET, Check, DemoFailed
 from workers.demo import demo as show
 
 EXIT_FAILED = 1
@@ -104,7 +104,10 @@ class Screen:
         for justify in ("left", "right", "right", "left"):
             table.add_column(justify=justify, no_wrap=True)
         table.add_column()
+        date = ""
         for row in rows:
+            if date != (date := history.day(row.time)):
+                table.add_row(Text(date, "dim"))
             what = Text(row.what)
             for detail in row.details:
                 what.append(f"\n{detail}", "dim")
@@ -143,7 +146,7 @@ async def _demo(config: Config, keep: bool) -> None:
     except asyncio.CancelledError:
         click.echo("turnstile: stopped; nothing was left running", err=True)
         sys.exit(128 + ended[0] if ended else EXIT_FAILED)
-    screen.title("The history of the ticket, folded from its events")
+    screen.title(f"The history of {TICKET}, folded from its events")
     screen.tell_history(shown.history)
     screen.title("Checked in the log")
     for check in shown.checks:
@@ -152,8 +155,17 @@ async def _demo(config: Config, keep: bool) -> None:
         click.echo("turnstile: the log is not what it must be; see the crosses", err=True)
         sys.exit(EXIT_FAILED)
     screen.title(f"All of it in {screen.seconds:.1f} s. Where to look next")
-    for what, why in (*_kept(shown.config, keep=keep), *_NEXT):
+    for what, why in _NEXT:
         screen.plain(f"  {what:<25}  {why}")
+    if keep:
+        settings = (
+            f"TURNSTILE_DATA={shown.config.data}"
+            if config.database_url is None
+            else f"TURNSTILE_SCHEMA={shown.config.schema}"
+        )
+        screen.title("Kept")
+        screen.plain(f"  {shown.config.data}: what the engines said")
+        screen.plain(f"  {settings} turnstile engine: serves this very log")
 
 
 def _end_on_signals() -> list[int]:
@@ -178,9 +190,3 @@ def _fail(failed: DemoFailed) -> NoReturn:
         for line in tail:
             click.echo(f"  {line}", err=True)
     sys.exit(EXIT_FAILED)
-
-
-def _kept(config: Config, *, keep: bool) -> Iterator[tuple[str, str]]:
-    if keep:
-        yield config.data, "what the engines said, and the bundled server’s files"
-        yield f"TURNSTILE_SCHEMA={config.schema}", "where the log is kept"

@@ -25,11 +25,12 @@ from adapters.postgres.server import ServerError, bundled
 from adapters.postgres.temporary import temporary
 from domain.envelope import Recorded
 from projections import history
+from workers.child import Ended
 from workers.compose import assemble
 from workers.demo.checks import Check, checks
 from workers.demo.story import TICKET, Engines, Stage, Story, Unexpected
 
-__all__ = ["Check", "DemoFailed", "Shown", "Stage", "demo"]
+__all__ = ["TICKET", "Check", "DemoFailed", "Shown", "Stage", "demo"]
 
 LEASE: Final = 2.0
 """Seconds after which an engine that was killed has lost its partitions."""
@@ -63,7 +64,7 @@ async def demo(config: Config, stage: Stage, *, keep: bool = False) -> Shown:
         with _folder(keep=keep) as folder:
             async with _place(config, folder, stage, keep=keep) as place:
                 return await _show(place, folder, stage)
-    except (LogError, ServerError) as error:
+    except (LogError, ServerError, OSError) as error:
         url = config.shown()["database_url"]
         raise DemoFailed(f"{error}{f' (DATABASE_URL={url})' if url else ''}", {}) from error
 
@@ -79,7 +80,7 @@ async def _show(config: Config, folder: Path, stage: Stage) -> Shown:
             async with asyncio.timeout(LIMIT):
                 await story.tell()
                 log = {n: await _events(service.log, n) for n in range(service.log.partitions)}
-        except (Unexpected, NoAnswer, LogError) as error:
+        except (Unexpected, Ended, NoAnswer, LogError) as error:
             raise DemoFailed(str(error), engines.logs()) from error
         except TimeoutError as error:
             raise DemoFailed(f"it took longer than {LIMIT:g} s", engines.logs()) from error
@@ -124,7 +125,7 @@ async def _place(
         config, data=str(folder), lease=LEASE, log_level="info", log_format="json"
     )
     if config.database_url is not None:
-        async with temporary(config.database_url, "turnstile_demo", keep=keep) as address:
+        async with temporary(config.database_url, "demo", keep=keep) as address:
             stage.tell("PostgreSQL", f"is yours; the log gets the schema {address.schema}")
             yield msgspec.structs.replace(config, schema=address.schema)
         return

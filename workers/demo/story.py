@@ -116,10 +116,12 @@ class Story:
         self.answers: dict[UUID, list[Answer]] = defaultdict(list)
         self.claim = uuid4()
         self.late = 0
+        self._killed_at = 0.0
         self._asker = asker
         self._engines = engines
         self._stage = stage
         self._tell = stage.tell
+        self._serving: Child | None = None
 
     async def tell(self) -> None:
         """From the beginning to the end.
@@ -127,15 +129,20 @@ class Story:
         Raises:
             Unexpected: an answer, or an engine's end, is not what it must be.
             NoAnswer: there was none in time.
+            Ended: an engine ended by itself.
         """
-        first = await self._engines.start("engine-a")
+        first = self._serving = await self._engines.start("engine-a")
         self._tell("engine-a", f"starts (process {first.pid})")
         await self._until_the_kill()
-        second = await self._killed(first)
+        self._serving = None
+        await self._kill(first)
+        second = self._serving = await self._engines.start("engine-b")
+        self._tell("engine-b", f"starts (process {second.pid}); engine-a’s lease must end first")
+        await self._takeover(second)
         await self._after_it()
         status = await second.stop()
         if status != 0:
-            raise Unexpected(f"engine-b ended with status {status} instead of 0")
+            raise Unexpected(f"{second.name} ended with status {status} instead of 0")
         self._tell("engine-b", "told to stop, gives its partitions back and ends")
 
     async def _until_the_kill(self) -> None:
@@ -147,7 +154,7 @@ class Story:
             *("worker-1", "build", token, None, Execution.INFRASTRUCTURE),
             reason="no space left on device",
         )
-        self._tell("worker-1", "reports no space left on device: not the test’s fault, once more")
+        self._tell("worker-1", "reports a full disk: not the test’s fault, build is tried again")
         token = await self._begin("worker-2", "build")
         package = Artifact(
             name="tower.tar.zst",
@@ -158,14 +165,16 @@ class Story:
         self._tell("worker-2", "reports that build passed; what needs it is ready")
         self.late = await self._begin("worker-1", "unit")
 
-    async def _killed(self, first: Child) -> Child:
-        """The claim of lint is on its way, and the engine dies. Returns another engine."""
+    async def _kill(self, engine: Child) -> None:
+        """The claim of lint is on its way, and the engine dies."""
         claim = asyncio.create_task(self._claim_of_lint(SILENCE))
         await asyncio.sleep(0)  # it is on its way
-        killed_at = monotonic()
-        await first.kill()
+        self._killed_at = monotonic()
+        await engine.kill()
         self._tell("worker-2", "claims lint …")
-        self._tell("kill -9", f"… and in the same moment engine-a is gone (process {first.pid})")
+        self._tell(
+            "kill -9", f"… and in the same moment {engine.name} is gone (process {engine.pid})"
+        )
         self._stage.wait("does anybody answer?")
         try:
             await claim
@@ -174,16 +183,16 @@ class Story:
         else:
             raise Unexpected("somebody answered although the engine was killed")
 
-        second = await self._engines.start("engine-b")
-        self._tell("engine-b", f"starts (process {second.pid}); engine-a’s lease must end first")
+    async def _takeover(self, engine: Child) -> None:
+        """Another engine has the partitions, and answers the same claim."""
         self._stage.wait("worker-2 sends the same claim again, with the same id")
         answer = await self._claim_of_lint(PATIENCE)
-        waited = monotonic() - killed_at
-        self._tell("engine-b", f"{_takeover(second, answer)}, {waited:.1f} s after the kill")
+        waited = monotonic() - self._killed_at
+        events = _folded(engine, answer.partition)
+        self._tell(engine.name, f"takes over, folds {events} events, {waited:.1f} s after the kill")
         self._tell("worker-2", f"sent the same claim again and has lint: token {answer.version}")
         again = await self._claim_of_lint(PATIENCE)
         self._tell("worker-2", f"asks once more, and hears the same: token {again.version}")
-        return second
 
     async def _claim_of_lint(self, timeout: float) -> Answer:
         """Always the same command: it has the same id."""
@@ -191,9 +200,7 @@ class Story:
 
     async def _after_it(self) -> None:
         await self._accepted("reaper", LoseLease(task="unit", token=self.late))
-        self._tell(
-            "reaper", f"has not heard of worker-1: its attempt at unit, {self.late}, is over"
-        )
+        self._tell("reaper", f"misses worker-1: its attempt at unit, token {self.late}, is over")
         token = await self._begin("worker-3", "unit")
         results = (Result(testcase="unit/gate", outcome=Outcome.PASSED, duration=1.7),)
         late = Report(task="unit", token=self.late, outcome=Outcome.PASSED, results=results)
@@ -241,7 +248,8 @@ class Story:
         self, actor: str, command: Command, timeout: float, id: UUID | None = None
     ) -> Answer:
         submitted = Submitted(id=id or uuid4(), stream=TICKET, command=command, actor=actor)
-        answer = await self._asker.ask(submitted, timeout)
+        asking = self._asker.ask(submitted, timeout)
+        answer = await (self._serving.meanwhile(asking) if self._serving else asking)
         self.answers[submitted.id].append(answer)
         return answer
 
@@ -252,9 +260,9 @@ def _claim(task: str, worker: str) -> Claim:
     )
 
 
-def _takeover(engine: Child, answer: Answer) -> str:
-    """What the engine says of it."""
+def _folded(engine: Child, partition: int) -> int:
+    """The number of events from which the engine says that it knows the partition."""
     for taken in engine.said("taken_over"):
-        if taken["partition"] == answer.partition:
-            return f"takes over, folds {taken['sequence']} events"
-    raise Unexpected(f"{engine.log.name} does not say that partition {answer.partition} was taken")
+        if taken["partition"] == partition:
+            return int(taken["sequence"])
+    raise Unexpected(f"{engine.log.name} does not say that it took partition {partition}")
