@@ -28,7 +28,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
 
     data: str = ".turnstile"
     """The directory of the bundled PostgreSQL, and of whatever else is kept."""
-    database_url: str | None = None
+    database_url: Annotated[str, Meta(pattern=r"\Apostgres(ql)?://")] | None = None
     """A PostgreSQL of one's own; without one the bundled server is started in `data`."""
     schema: Annotated[str, Meta(pattern=r"\A[a-z_][a-z0-9_]{0,30}\Z")] = "turnstile"
     """The PostgreSQL schema of the log, so that several can share a database."""
@@ -52,10 +52,9 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
         """The settings, with secrets hidden."""
         settings = msgspec.structs.asdict(self)
         if self.database_url is not None:
-            settings["database_url"] = re.sub(r"(:)[^:@/]+(@)", r"\1***\2", self.database_url)
-            settings["database_url"] = re.sub(
-                r"(password=)[^&\s]+", r"\1***", settings["database_url"]
-            )
+            # Rather too much than too little: a password may hold what should have been escaped.
+            url = re.sub(r"(//[^:@/]*):.*@", r"\1:***@", self.database_url)
+            settings["database_url"] = re.sub(r"(password=)[^&\s]+", r"\1***", url)
         return settings
 
 

@@ -44,6 +44,13 @@ class Received(Struct, frozen=True):
     reply_to: str | None = None
     raw: Any = None
 
+    def unfit(self, problem: str) -> "Received":
+        """The same as one that cannot be understood."""
+        if self.submitted is None:
+            return self
+        id_, to = self.submitted.id, self.submitted.reply_to
+        return Received(self.position, self.at, None, problem, id_, to, self.raw)
+
 
 class DeadLetter(Struct, frozen=True):
     """A command put aside, and why."""
@@ -102,6 +109,7 @@ class Owner(Protocol):
 
         Raises:
             Fenced: somebody else owns the partition; nothing was written.
+            Rejected: the log will not have something in it; nothing was written.
             Unavailable: nobody knows what was written. Take the partition over again.
         """
         ...
@@ -195,6 +203,10 @@ class ClockAhead(LogError):
 
 class Unavailable(LogError):
     """The log does not answer; what was under way may have happened or not."""
+
+
+class Rejected(LogError):
+    """The log will not have something in the batch, however often it is tried."""
 
 
 class Gap(LogError):

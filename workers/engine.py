@@ -15,7 +15,17 @@ import structlog
 from msgspec import Struct
 
 from adapters.codec import Codec
-from adapters.log import ClockAhead, Decided, Fenced, Log, Membership, Owner, Received, Unavailable
+from adapters.log import (
+    ClockAhead,
+    Decided,
+    Fenced,
+    Log,
+    Membership,
+    Owner,
+    Received,
+    Rejected,
+    Unavailable,
+)
 from domain.decider import Deciders
 from workers.partition import Partition
 from workers.watchdog import Watchdog
@@ -68,6 +78,7 @@ class Engine:
         self._watchdog = watchdog or Watchdog(None)
         self._clock = clock
         self._serving: dict[int, Serving] = {}
+        self._careful: dict[int, int] = {}
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -138,7 +149,7 @@ class Engine:
                 if batch:
                     await self._decide(owner, partition, batch)
                 self._watchdog.moved(name)
-        except (Fenced, Unavailable, ClockAhead) as error:
+        except (Fenced, Unavailable, ClockAhead, Rejected) as error:
             # What was decided last may be no truth: the state goes with the partition.
             self.partitions.pop(number, None)
             log.warning("lost", partition=number, why=type(error).__name__, reason=str(error))
@@ -182,6 +193,8 @@ class Engine:
     async def _batch(self, owner: Owner) -> list[Received]:
         """What waits; with more than one command at hand, also what comes within the linger."""
         pace = self._pace
+        if owner.partition in self._careful:
+            return list(await owner.receive(1, pace.idle))
         batch = list(await owner.receive(pace.batch, pace.idle))
         if 1 < len(batch) < pace.batch:
             await asyncio.sleep(pace.linger)
@@ -194,7 +207,13 @@ class Engine:
         began = monotonic()
         decided = partition.decide(batch, self._clock())
         thought = monotonic()
-        await owner.commit(decided)
+        try:
+            await owner.commit(decided)
+        except Rejected as rejected:
+            await self._isolate(owner, batch, rejected)
+            raise
+        if self._careful.get(owner.partition, decided.upto) <= decided.upto:
+            self._careful.pop(owner.partition, None)
         done = monotonic()
         serving.may_be_cancelled = True
         log.info(
@@ -210,6 +229,17 @@ class Engine:
         )
         if log.is_enabled_for(DEBUG):
             _tell(decided)
+
+    async def _isolate(self, owner: Owner, batch: list[Received], rejected: Rejected) -> None:
+        """Find the command at fault: go through the batch again one by one, put that aside."""
+        if len(batch) > 1:
+            self._careful[owner.partition] = batch[-1].position
+            return
+        partition = Partition(
+            owner.partition, owner.genesis.partitions, self._deciders, self._codec
+        )
+        hopeless = batch[0].unfit(f"the log rejects it: {rejected}")
+        await owner.commit(partition.decide([hopeless], self._clock()))
 
 
 def _tell(decided: Decided) -> None:

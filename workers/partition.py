@@ -110,18 +110,16 @@ class Partition:
             except _Unfit as unfit:
                 reason = _printable(str(unfit))
                 dead.append(DeadLetter(received, reason))
-                log.error("dead_letter", **self._place(received), reason=reason)
+                log.error(
+                    "dead_letter", partition=self.number, position=received.position, reason=reason
+                )
                 refused = Unfit(reason=reason)
             except Quarantined as quarantined:
                 dead.append(DeadLetter(received, str(quarantined)))
                 refused = quarantined
-            id_, to = (
-                (submitted.id, submitted.reply_to)
-                if submitted
-                else (received.id, received.reply_to)
-            )
-            if to is not None and id_ is not None:
-                replies.append(Reply(to, self._answer(id_, submitted, refused)))
+            asker = submitted or received
+            if asker.reply_to is not None and asker.id is not None:
+                replies.append(Reply(asker.reply_to, self._answer(asker.id, submitted, refused)))
         self.upto = upto
         return Decided(upto=upto, events=events, dead=dead, replies=replies)
 
@@ -214,9 +212,6 @@ class Partition:
             exc_info=error,
         )
         return Quarantined(stream=fact.originator_id, reason=reason)
-
-    def _place(self, received: Received) -> dict[str, Any]:
-        return {"partition": self.number, "position": received.position}
 
 
 def _printable(text: str) -> str:

@@ -1,15 +1,17 @@
 """The right to append to one partition: an epoch in its row, checked in every commit."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import asyncpg
 import msgspec
 
 from adapters.codec import Codec, Undecodable
-from adapters.log import Decided, Fenced, Genesis, Received, Reply, Unavailable
+from adapters.log import Decided, Fenced, Genesis, Received, Rejected, Reply, Unavailable
 from adapters.postgres.connection import Address, Bell, close, translated
 from adapters.postgres.read import PAGE, read
 from adapters.postgres.statements import load
@@ -24,6 +26,12 @@ PAYLOAD = 7_900
 
 POLL = 0.5
 """Seconds after which a reader looks by itself."""
+
+RETENTION = timedelta(days=14)
+"""For how long decided commands can be looked at."""
+
+FORGET = 60.0
+"""Seconds between looks for commands that are older."""
 
 
 class PostgresOwner:
@@ -49,6 +57,9 @@ class PostgresOwner:
         self._connection = connection
         self._fence = self._sequence = sequence
         self._position = 0
+        self._decided = 0
+        self.forget_every = FORGET
+        self._forgot = monotonic()
         self._rung = asyncio.Event()
         self._channel = address.channel("commands")
         bell.subscribe(self._channel, self._ring)
@@ -70,12 +81,14 @@ class PostgresOwner:
             position = await self._connection.fetchval(SQL["position"], self.partition, self.epoch)
         if position is None:
             raise Fenced(f"partition {self.partition} has another owner")
-        self._position = max(position, upto)
+        self._position = self._decided = max(position, upto)
         return self._position
 
     async def receive(self, limit: int, timeout: float) -> Sequence[Received]:
         """The next commands in order; none if none came within *timeout* seconds."""
-        deadline = asyncio.get_running_loop().time() + timeout
+        deadline = monotonic() + timeout
+        if monotonic() >= self._forgot + self.forget_every:
+            await self._forget()
         while True:
             self._rung.clear()
             with translated():
@@ -85,11 +98,16 @@ class PostgresOwner:
             if rows:
                 self._position = rows[-1]["position"]
                 return [self._received(row) for row in rows]
-            left = deadline - asyncio.get_running_loop().time()
+            left = deadline - monotonic()
             if left <= 0:
                 return []
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._rung.wait(), min(left, POLL))
+
+    async def _forget(self) -> None:
+        with translated():
+            await self._connection.execute(SQL["forget"], self.partition, self._decided, RETENTION)
+        self._forgot = monotonic()
 
     def _received(self, row: asyncpg.Record) -> Received:
         position, at, id_, stream, topic, schema, actor, patience, reply_to, trace, data = row
@@ -124,7 +142,7 @@ class PostgresOwner:
         notes = _notes(decided.replies, self._address)
         if facts or not notes:
             notes.append((self._address.channel("events"), str(self.partition)))
-        with translated():
+        with translated(), _rejected():
             owned = await self._connection.fetch(
                 SQL["commit"],
                 self.partition,
@@ -151,6 +169,7 @@ class PostgresOwner:
         if not owned:
             raise Fenced(f"partition {self.partition} has another owner than epoch {self.epoch}")
         self._sequence += len(facts)
+        self._decided = decided.upto
 
     async def release(self) -> None:
         """Give the partition back."""
@@ -158,6 +177,19 @@ class PostgresOwner:
         with suppress(Unavailable), translated():
             await self._connection.execute(SQL["release"], self.partition, self.epoch, timeout=2)
         await close(self._connection)
+
+
+@contextmanager
+def _rejected() -> Iterator[None]:
+    """What PostgreSQL says of the data itself."""
+    try:
+        yield
+    except (
+        asyncpg.DataError,
+        asyncpg.IntegrityConstraintViolationError,
+        asyncpg.ProgramLimitExceededError,
+    ) as error:
+        raise Rejected(f"PostgreSQL: {error}") from error
 
 
 def _notes(replies: Sequence[Reply], address: Address) -> list[tuple[str, str]]:

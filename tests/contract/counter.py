@@ -33,6 +33,12 @@ class Poison(Command, frozen=True):
     topic = "test.poison"
 
 
+class Bewilder(Command, frozen=True):
+    """Makes an event that not every log can store."""
+
+    topic = "test.bewilder"
+
+
 class Unknown(Command, frozen=True):
     """No engine knows it."""
 
@@ -50,6 +56,12 @@ class Poisoned(Event, frozen=True):
     topic = "test.poisoned"
 
 
+class Strange(Event, frozen=True):
+    """Its name is one that not every log can store."""
+
+    topic = "test.strange\0"
+
+
 class Counter(Struct):
     total: int = 0
 
@@ -64,11 +76,15 @@ def decide(counter: Counter, name: str, command: Command, now: datetime) -> tupl
             return (Counted(n, padding),) * events
         case Poison():
             return (Poisoned(),)
+        case Bewilder():
+            return (Strange(),)
         case _:
             raise ZeroDivisionError("as asked")
 
 
 def evolve(counter: Counter, recorded: Recorded) -> None:
+    if isinstance(recorded.event, Strange):
+        return
     if not isinstance(recorded.event, Counted):
         raise ZeroDivisionError("as asked")
     counter.total += recorded.event.n
@@ -80,8 +96,8 @@ COUNTERS = Decider(
     initial=Counter,
     decide=decide,
     evolve=evolve,
-    events=(Counted, Poisoned),
-    commands=(Count, Explode, Poison),
+    events=(Counted, Poisoned, Strange),
+    commands=(Count, Explode, Poison, Bewilder),
 )
 DECIDERS = Deciders([COUNTERS])
 CODEC = Codec(DECIDERS)

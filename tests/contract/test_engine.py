@@ -21,7 +21,9 @@ from tests.contract.counter import (
     COUNTERS,
     DECIDERS,
     SENDERS_CODEC,
+    Bewilder,
     Count,
+    Counted,
     Counter,
     Explode,
     Poison,
@@ -246,6 +248,32 @@ async def test_a_decision_that_raises_becomes_a_dead_letter_and_stops_nobody(
         assert 3 == await total(log)
         [(_, reason)] = await place.dead_letters()
         assert "ZeroDivisionError: as asked" in reason
+
+
+async def test_what_the_log_rejects_becomes_a_dead_letter_and_stops_nobody(
+    place: Place,
+) -> None:
+    commands = [asked(Count(2**n), f"counter/{n}") for n in range(4)]
+    commands.insert(2, asked(Bewilder(), "counter/9"))
+    async with place.open(1) as log, asking(log) as asker:
+        waiting = [asyncio.create_task(asker.ask(command)) for command in commands]
+        while len(commands) > await log.inbox_end(0):
+            await asyncio.sleep(0.01)
+        async with running(log):
+            answers = [await one for one in waiting]
+        refused = [answer.refusal and answer.refusal.type for answer in answers]
+        stored = [event.event for event in await events_of(log)]
+        counted = [event for event in stored if isinstance(event, Counted)]
+        assert [1, 2, 4, 8] == sorted(event.n for event in counted)
+        assert refused in ([None, None, "unfit", None, None], [None] * 5)
+        assert len(stored) - len(counted) == refused.count(None) - 4
+        assert len(await place.dead_letters()) == refused.count("unfit")
+
+
+async def test_an_answer_to_nowhere_stops_nobody(place: Place) -> None:
+    async with served(place) as (log, asker):
+        await log.send([asked(Count(1), reply_to="x" * 256)])
+        assert 2 == (await asker.ask(asked(Count(2)))).version
 
 
 async def test_a_fold_that_raises_quarantines_its_stream_and_no_other(place: Place) -> None:

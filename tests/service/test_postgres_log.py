@@ -9,7 +9,7 @@ import pytest
 from adapters.log import Decided, Fenced, Reply, Unavailable
 from adapters.postgres.connection import Address, Bell, connect
 from adapters.postgres.log import open_log
-from adapters.postgres.owner import SQL
+from adapters.postgres.owner import SQL, PostgresOwner
 from domain.envelope import Answer, Refusal, Submitted
 from tests.contract.counter import CODEC, Count, asked, batch
 from tests.contract.places import LEASE, PostgresPlace, taken
@@ -126,4 +126,23 @@ async def test_a_partition_that_is_owned_cannot_be_taken(address: Address) -> No
         owner = await taken(member, 0)
         with pytest.raises(Fenced):
             await other.take(0)
+        await owner.release()
+
+
+async def test_commands_that_were_decided_long_ago_are_forgotten_and_no_others(
+    address: Address,
+) -> None:
+    place = PostgresPlace(address)
+    async with place.open(1) as log, log.join("a") as member, place.connected() as admin:
+        await log.send([asked(Count()) for _ in range(4)])
+        await admin.execute("UPDATE commands SET at = at - interval '15 days' WHERE position <> 2")
+        owner = await taken(member, 0)
+        assert isinstance(owner, PostgresOwner)
+        owner.forget_every = 0
+        await owner.resume(0)
+        await owner.receive(3, 1)
+        await owner.commit(Decided(upto=3))
+        assert [4] == [one.position for one in await owner.receive(9, 1)]
+        kept = await admin.fetch("SELECT position FROM commands ORDER BY position")
+        assert [2, 4] == [row["position"] for row in kept]
         await owner.release()

@@ -35,4 +35,5 @@ def main() -> None:
     os.execve(command[0], command, {"LC_ALL": "C", "TZ": "UTC", "PATH": os.defpath})
 
 
-main()
+if __name__ == "__main__":
+    main()

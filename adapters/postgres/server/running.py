@@ -5,7 +5,7 @@ import signal
 import time
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import quote
@@ -89,19 +89,18 @@ async def shared(data: Path) -> AsyncIterator[str]:
     Raises:
         ServerError: as `bundled` does.
     """
-    deadline = time.monotonic() + READY
-    while True:
-        try:
-            async with bundled(data) as server:
-                yield server.dsn
-                return
-        except AlreadyRunning:
-            if dsn := _running(data):
-                yield dsn
-                return
-            if time.monotonic() > deadline:
-                raise
-            await asyncio.sleep(LOOK)
+    async with AsyncExitStack() as stack:
+        deadline = time.monotonic() + READY
+        dsn = None
+        while dsn is None:
+            try:
+                dsn = (await stack.enter_async_context(bundled(data))).dsn
+            except AlreadyRunning:
+                dsn = _running(data)
+                if dsn is None and time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(LOOK)
+        yield dsn
 
 
 def _running(data: Path) -> str | None:

@@ -30,6 +30,15 @@ SELECT pg_notify($12, $1::text);
 SELECT position, at, id, stream, topic, schema, actor, patience, reply_to, traceparent, data
 FROM commands WHERE partition = $1 AND position > $2 ORDER BY position LIMIT $3;
 
+-- name: forget
+-- The oldest commands that were decided long ago; `at` rises with the position.
+WITH oldest AS (
+    SELECT position, at FROM commands WHERE partition = $1 AND position <= $2
+    ORDER BY position LIMIT 10000
+)
+DELETE FROM commands AS c USING oldest AS o
+WHERE c.partition = $1 AND c.position = o.position AND o.at < clock_timestamp() - $3::interval;
+
 -- name: inbox_end
 SELECT position FROM inboxes WHERE partition = $1;
 
