@@ -5,11 +5,12 @@ The same command id gets the same answer, however often it is sent. So whoever l
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from uuid import UUID
 
 import msgspec
+from msgspec import Struct
 
 from adapters.log import Log, Replies, Unavailable
 from domain.envelope import Answer, Submitted
@@ -17,9 +18,23 @@ from domain.envelope import Answer, Submitted
 AGAIN = 2.0
 """Seconds after which an unanswered command is sent again; twice as many each time."""
 
+LOOK = 0.1
+"""Seconds between two looks at what is overdue: timers of its own would cost each command more
+than everything else that is done for it here."""
+
 
 class NoAnswer(Exception):
     """No answer came in time. The command may be accepted still: ask again with the same id."""
+
+
+class _Question(Struct, eq=False):
+    """A command and who awaits its answer; next sent again at `due`, given up at `deadline`."""
+
+    command: Submitted
+    answer: "asyncio.Future[Answer]"
+    due: float
+    deadline: float
+    wait: float = AGAIN
 
 
 class Asker:
@@ -28,7 +43,7 @@ class Asker:
     def __init__(self, log: Log, replies: Replies) -> None:
         self._log = log
         self._replies = replies
-        self._asked: dict[UUID, asyncio.Future[Answer]] = {}
+        self._questions: dict[UUID, list[_Question]] = {}
         self._outbox: list[Submitted] = []
         self._sending = asyncio.Event()
 
@@ -39,27 +54,27 @@ class Asker:
             NoAnswer: none came within *timeout* seconds, whatever was tried.
             TooLarge: the command is over the record limit.
         """
-        asked = self._asked.get(command.id)
-        if asked is None:
-            asked = self._asked[command.id] = asyncio.get_running_loop().create_future()
-        command = msgspec.structs.replace(command, reply_to=self._replies.address)
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        question = _Question(
+            command=msgspec.structs.replace(command, reply_to=self._replies.address),
+            answer=loop.create_future(),
+            due=now + min(AGAIN, timeout),
+            deadline=now + timeout,
+        )
+        alike = self._questions.setdefault(command.id, [])
+        alike.append(question)
+        self._send(question)
         try:
-            async with asyncio.timeout(timeout):
-                return await self._until_answered(command, asked)
-        except TimeoutError:
-            raise NoAnswer(f"{command.command.topic} {command.id}: {NoAnswer.__doc__}") from None
+            return await question.answer
         finally:
-            self._asked.pop(command.id, None)
+            alike.remove(question)
+            if not alike:
+                del self._questions[command.id]
 
-    async def _until_answered(self, command: Submitted, asked: "asyncio.Future[Answer]") -> Answer:
-        wait = AGAIN
-        while True:
-            self._outbox.append(command)
-            self._sending.set()
-            done, _ = await asyncio.wait({asked}, timeout=wait)
-            if done:
-                return asked.result()
-            wait *= 2
+    def _send(self, question: _Question) -> None:
+        self._outbox.append(question.command)
+        self._sending.set()
 
     async def send_outbox(self) -> None:
         """Send what waits, for ever."""
@@ -82,16 +97,39 @@ class Asker:
             except Unavailable:
                 continue
             except Exception as own:
-                if (asked := self._asked.get(command.id)) and not asked.done():
-                    asked.set_exception(own)
+                for question in self._awaiting(command.id):
+                    question.answer.set_exception(own)
 
     async def take_answers(self) -> None:
         """Hand answers to who asked, for ever."""
         while True:
             for answer in await self._replies.receive():
-                asked = self._asked.get(answer.command_id)
-                if asked is not None and not asked.done():
-                    asked.set_result(answer)
+                for question in self._awaiting(answer.command_id):
+                    question.answer.set_result(answer)
+
+    def _awaiting(self, id_: UUID) -> Iterator[_Question]:
+        return (one for one in self._questions.get(id_, ()) if not one.answer.done())
+
+    async def ask_again(self) -> None:
+        """Send again what has no answer yet, or give it up, for ever."""
+        while True:
+            await asyncio.sleep(LOOK)
+            now = asyncio.get_running_loop().time()
+            for question in [
+                one for alike in self._questions.values() for one in alike if one.due <= now
+            ]:
+                if question.answer.done():
+                    continue
+                if question.deadline <= now:
+                    question.answer.set_exception(_no_answer(question.command))
+                    continue
+                question.wait *= 2
+                question.due = min(now + question.wait, question.deadline)
+                self._send(question)
+
+
+def _no_answer(command: Submitted) -> NoAnswer:
+    return NoAnswer(f"{command.command.topic} {command.id}: {NoAnswer.__doc__}")
 
 
 @asynccontextmanager
@@ -100,8 +138,8 @@ async def asking(log: Log) -> AsyncIterator[Asker]:
     async with log.replies() as replies:
         asker = Asker(log, replies)
         tasks = [
-            asyncio.create_task(asker.send_outbox()),
-            asyncio.create_task(asker.take_answers()),
+            asyncio.create_task(forever)
+            for forever in (asker.send_outbox(), asker.take_answers(), asker.ask_again())
         ]
         try:
             yield asker

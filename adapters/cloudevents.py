@@ -1,16 +1,16 @@
 """The record: a CloudEvents 1.0 envelope in structured mode, the same in every log and language.
 
 `sequence` and `upto` are the partition's and 0 where an event has no place in a log yet. What the
-codec compressed or encrypted travels as `data_base64`, plain JSON as `data`.
+codec compressed or encrypted travels as `data_base64`, plain JSON as `data`. An attribute that
+has its default is left out.
 """
 
-from base64 import b64decode, b64encode
-from datetime import datetime
-from typing import Final
+from datetime import UTC, datetime
+from typing import Annotated, Final
 from uuid import UUID
 
 import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from adapters.codec import Codec, CodecError
 from domain.envelope import Recorded
@@ -26,7 +26,7 @@ class CloudEvent(Struct, omit_defaults=True):
     source: str
     type: str
     subject: str
-    time: datetime
+    time: Annotated[datetime, Meta(tz=True)]
     version: int
     causationid: UUID
     actor: str
@@ -35,7 +35,7 @@ class CloudEvent(Struct, omit_defaults=True):
     upto: int = 0
     traceparent: str | None = None
     data: Raw | UnsetType = UNSET
-    data_base64: str = ""
+    data_base64: bytes = b""
 
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -44,38 +44,47 @@ _decode: Final = msgspec.json.Decoder(CloudEvent).decode
 
 def write(recorded: Recorded, data: bytes, *, plain: bool) -> bytes:
     """The record of an event whose encoded *data* is JSON if *plain*."""
-    return _encode(
-        CloudEvent(
-            specversion="1.0",
-            id=recorded.id,
-            source=SOURCE,
-            type=recorded.event.topic,
-            subject=recorded.originator_id,
-            time=recorded.time,
-            version=recorded.originator_version,
-            causationid=recorded.causationid,
-            actor=recorded.actor,
-            schemaversion=recorded.event.class_version,
-            sequence=recorded.sequence,
-            upto=recorded.upto,
-            traceparent=recorded.traceparent,
-            data=Raw(data) if plain else UNSET,
-            data_base64="" if plain else b64encode(data).decode(),
-        )
+    envelope = CloudEvent(
+        specversion="1.0",
+        id=recorded.id,
+        source=SOURCE,
+        type=recorded.event.topic,
+        subject=recorded.originator_id,
+        time=recorded.time.astimezone(UTC),  # one instant is one text
+        version=recorded.originator_version,
+        causationid=recorded.causationid,
+        actor=recorded.actor,
+        schemaversion=recorded.event.class_version,
+        sequence=recorded.sequence,
+        upto=recorded.upto,
+        traceparent=recorded.traceparent,
     )
+    return compose(envelope, data, plain=plain)
+
+
+def compose(envelope: CloudEvent, data: bytes, *, plain: bool) -> bytes:
+    """The record of an envelope, with *data* put in undecoded."""
+    if plain:
+        envelope.data = Raw(data)
+    else:
+        envelope.data_base64 = data
+    return _encode(envelope)
 
 
 def parse(record: bytes) -> CloudEvent:
     """The envelope of a record. Raises CodecError if it is none of ours."""
     try:
-        return _decode(record)
-    except (msgspec.MsgspecError, ValueError) as error:
+        envelope = _decode(record)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise CodecError(f"no CloudEvent of ours: {error}") from error
+    if (envelope.specversion, envelope.source) != ("1.0", SOURCE):
+        raise CodecError(f"no CloudEvent of ours: its source is {envelope.source!r}")
+    return envelope
 
 
 def data_of(envelope: CloudEvent) -> bytes:
     """The event's data as the codec encoded it."""
-    return b64decode(envelope.data_base64) if envelope.data is UNSET else bytes(envelope.data)
+    return envelope.data_base64 if envelope.data is UNSET else bytes(envelope.data)
 
 
 def read(envelope: CloudEvent, codec: Codec) -> Recorded:

@@ -18,8 +18,8 @@ T = TypeVar("T", Event, Command)
 RECORD_LIMIT: Final = 512 * 1024
 """Bytes of one record, its envelope included. Nothing larger is ever sent or stored."""
 
-ENVELOPE: Final = 2 * 1024
-"""Bytes of a record that are kept free for the envelope."""
+ENVELOPE: Final = 4 * 1024
+"""Bytes of a record that are kept free for the envelope, at its largest."""
 
 DATA_LIMIT: Final = RECORD_LIMIT - ENVELOPE
 
@@ -99,6 +99,8 @@ class Codec:
             kind = self._events[topic]
         except KeyError:
             raise FutureEvent(topic, version) from None
+        if version > kind.class_version:
+            raise FutureEvent(topic, version)
         try:
             if self._cipher is not None:
                 data = self._cipher.decrypt(data)
@@ -106,11 +108,9 @@ class Codec:
                 data = self._compressor.decompress(data)
             if version == kind.class_version:
                 return self._event_decoders[topic](data)
-            if version < kind.class_version:
-                return self._upcast(kind, version, data)
-        except (msgspec.MsgspecError, ValueError) as error:
-            raise CodecError(f"event {topic!r} in form {version}: {error}") from error
-        raise FutureEvent(topic, version)
+            return self._upcast(kind, version, data)
+        except Exception as error:  # whatever a cipher or an upcaster of old data raises
+            raise CodecError(f"event {topic!r} in form {version}: {error!r}") from error
 
     @staticmethod
     def _upcast(kind: type[Event], version: int, data: bytes) -> Event:

@@ -4,6 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     AnyConnection = Connection | PoolConnectionProxy[asyncpg.Record]
 
 
+CHANNEL = 63
+"""Bytes of a channel's name."""
+
+
 class Address(Struct, frozen=True):
     """Where the tables are. A `schema` keeps several logs in one database apart."""
 
@@ -25,8 +30,11 @@ class Address(Struct, frozen=True):
     schema: str = "turnstile"
 
     def channel(self, name: str) -> str:
-        """The name of a NOTIFY channel of this log."""
-        return f"{self.schema}_{name}"
+        """The name of a NOTIFY channel of this log, as short as PostgreSQL wants it."""
+        channel = f"{self.schema}_{name}"
+        if len(channel.encode()) <= CHANNEL:
+            return channel
+        return f"turnstile_{blake2b(channel.encode(), digest_size=24).hexdigest()}"
 
 
 @contextmanager
@@ -39,6 +47,7 @@ def translated() -> Iterator[None]:
         asyncpg.OperatorInterventionError,
         asyncpg.InsufficientResourcesError,
         asyncpg.IdleInTransactionSessionTimeoutError,
+        asyncpg.TransactionTimeoutError,
         asyncpg.LockNotAvailableError,
         asyncpg.InterfaceError,
         asyncpg.InternalClientError,
@@ -50,20 +59,21 @@ def translated() -> Iterator[None]:
 
 async def connect(address: Address, **settings: str) -> "Connection":
     """A connection with the schema's tables in its path. Raises Unavailable."""
-    with translated():
-        return await asyncpg.connect(
-            address.dsn,
-            timeout=10,
-            command_timeout=60,
-            server_settings={
-                "search_path": address.schema,
-                "application_name": "turnstile",
-                "idle_in_transaction_session_timeout": "10s",
-                "transaction_timeout": "60s",
-                "jit": "off",
-                **settings,
-            },
-        )
+    settings = {
+        "search_path": address.schema,
+        "application_name": "turnstile",
+        "idle_in_transaction_session_timeout": "10s",
+        "transaction_timeout": "60s",
+        "jit": "off",
+        **settings,
+    }
+    try:
+        with translated():
+            return await asyncpg.connect(
+                address.dsn, timeout=10, command_timeout=60, server_settings=settings
+            )
+    except (asyncpg.PostgresError, ValueError) as error:  # no such database, user, or setting
+        raise Unavailable(f"PostgreSQL: {error}") from error
 
 
 async def close(connection: "Connection") -> None:
@@ -73,6 +83,29 @@ async def close(connection: "Connection") -> None:
             await connection.close(timeout=1)
     except Unavailable:
         connection.terminate()
+
+
+@asynccontextmanager
+async def open_pool(address: Address, size: int) -> AsyncIterator["asyncpg.Pool[asyncpg.Record]"]:
+    """At most so many connections, made when they are needed."""
+    pool = await asyncpg.create_pool(
+        address.dsn,
+        min_size=0,
+        max_size=size,
+        connect=lambda *_, **__: connect(address),
+        reset=_keep,
+    )
+    try:
+        yield pool
+    finally:
+        try:
+            await asyncio.wait_for(pool.close(), 2)
+        except (TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            pool.terminate()
+
+
+async def _keep(connection: object) -> None:
+    """Connections of the pool have nothing to be reset; a round trip less for each use."""
 
 
 class Bell:

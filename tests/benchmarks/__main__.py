@@ -1,0 +1,35 @@
+"""Run the modes one after another, each on servers of its own."""
+
+import os
+import sys
+
+import uvloop
+
+from adapters.config import Config
+from tests.benchmarks import settings as settings_
+from tests.benchmarks.bulk import bulk
+from tests.benchmarks.idle import idle
+from tests.benchmarks.large import large
+from tests.benchmarks.report import Report
+from tests.benchmarks.settings import Settings, SettingsError
+from tests.benchmarks.system import started
+from workers.logs import configure
+
+MEASURE = {"bulk": bulk, "idle": idle, "large": large}
+
+
+async def main(settings: Settings) -> None:
+    report = Report(settings.json)
+    for mode in settings.modes:
+        async with started(settings.log, settings.engines) as system:
+            report.machine(system)
+            report.add(await MEASURE[mode](system, settings))
+    report.show()
+
+
+if __name__ == "__main__":
+    configure(Config(log_level="warning"))
+    try:
+        uvloop.run(main(settings_.read(os.environ)))
+    except SettingsError as error:
+        sys.exit(f"benchmarks: {error}")

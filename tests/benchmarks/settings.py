@@ -1,0 +1,46 @@
+"""What is measured and how much of it, from the environment."""
+
+from collections.abc import Mapping
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta, Struct
+
+MODES: Final = ("bulk", "idle", "large")
+
+
+class SettingsError(Exception):
+    """A setting is wrong; says which, and why."""
+
+
+class Settings(Struct, frozen=True):
+    """`tickets` is how many the mode bulk measures, `in_flight` how many are open at once."""
+
+    log: str = "postgres"
+    mode: str = "all"
+    json: str | None = None
+    tickets: Annotated[int, Meta(ge=1, le=10_000_000)] = 40_000
+    in_flight: Annotated[int, Meta(ge=1, le=100_000)] = 5_000
+    engines: Annotated[int, Meta(ge=1, le=64)] = 1
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """The modes to run."""
+        return MODES if self.mode == "all" else (self.mode,)
+
+
+def read(environment: Mapping[str, str]) -> Settings:
+    """The settings. Raises SettingsError."""
+    variables = {"log": "LOG", "mode": "MODE"}
+    found = {
+        field: value
+        for field in Settings.__struct_fields__
+        if (value := environment.get(variables.get(field, f"BENCH_{field.upper()}")))
+    }
+    try:
+        settings = msgspec.convert(found, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise SettingsError(str(error)) from error
+    if settings.mode not in ("all", *MODES):
+        raise SettingsError(f"MODE={settings.mode}: the modes are {', '.join(MODES)} and all")
+    return settings

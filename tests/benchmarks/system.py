@@ -1,0 +1,165 @@
+"""What is measured: the log's servers and the engines, as processes of their own.
+
+A log is a function that starts its servers on a folder and says by which environment engines and
+driver find them: add it to `LOGS`.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+import tempfile
+import time
+from asyncio.subprocess import DEVNULL, Process
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+import asyncpg
+from msgspec import Struct
+
+from adapters import config
+from adapters.asking import Asker, asking
+from adapters.postgres.server import bundled
+from tests.benchmarks.cpu import Meter
+from tests.benchmarks.settings import SettingsError
+from workers.compose import Service, assemble
+
+ROOT: Final = Path(__file__).parents[2]
+
+
+class Servers(Struct, frozen=True):
+    """A log's servers: where they are, their process ids by name, their versions by name."""
+
+    environment: Mapping[str, str]
+    processes: Mapping[str, Sequence[int]]
+    versions: Mapping[str, str]
+
+
+@asynccontextmanager
+async def postgres(folder: Path) -> AsyncIterator[Servers]:
+    """The bundled PostgreSQL; a commit is on the disk when it is said to be."""
+    async with bundled(folder / "postgres") as server:
+        connection = await asyncpg.connect(server.dsn)
+        try:
+            version = ".".join(map(str, connection.get_server_version()[:2]))
+        finally:
+            await connection.close()
+        yield Servers(
+            environment={"DATABASE_URL": server.dsn},
+            processes={"postgres": [server.pid]},
+            versions={"PostgreSQL": version},
+        )
+
+
+LOGS: Final[Mapping[str, Callable[[Path], AbstractAsyncContextManager[Servers]]]] = {
+    "postgres": postgres,
+}
+
+
+class System(Struct, frozen=True):
+    """What the modes drive, from this process."""
+
+    log: str
+    service: Service
+    asker: Asker
+    meter: Meter
+    versions: Mapping[str, str]
+    fsync_ms: float
+
+
+class EngineEnded(Exception):
+    """An engine is no more; says what it said last."""
+
+
+@asynccontextmanager
+async def started(log: str, engines: int) -> AsyncIterator[System]:
+    """The log's servers, the engines, and an asker. Raises EngineEnded out of the body."""
+    if log not in LOGS:
+        raise SettingsError(f"LOG={log}: the logs are {', '.join(LOGS)}")
+    with tempfile.TemporaryDirectory(prefix="turnstile-bench-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)  # a server of root's runs as another user
+        async with LOGS[log](folder) as servers:
+            environment = {**os.environ, **servers.environment}
+            async with (
+                assemble(config.read(environment)) as service,
+                _engines(engines, environment, folder) as pids,
+                asking(service.log) as asker,
+            ):
+                yield System(
+                    log=log,
+                    service=service,
+                    asker=asker,
+                    meter=Meter({"engine": pids, **servers.processes}),
+                    versions=servers.versions,
+                    fsync_ms=_fsync_ms(folder),
+                )
+
+
+@asynccontextmanager
+async def _engines(
+    number: int, environment: Mapping[str, str], folder: Path
+) -> AsyncIterator[Sequence[int]]:
+    """Engines, as `turnstile engine` starts one; the body is cancelled if one ends."""
+    logs = [folder / f"engine-{n}.log" for n in range(number)]
+    engines = [await _engine(environment, log) for log in logs]
+    try:
+        try:
+            async with asyncio.TaskGroup() as group:
+                watchers = [
+                    group.create_task(_watch(engine, log))
+                    for engine, log in zip(engines, logs, strict=True)
+                ]
+                yield [engine.pid for engine in engines]
+                for watcher in watchers:
+                    watcher.cancel()
+        except* EngineEnded as ended:
+            raise ended.exceptions[0] from None
+    finally:
+        for engine in engines:
+            if engine.returncode is None:
+                engine.send_signal(signal.SIGTERM)
+        for engine in engines:
+            try:
+                await asyncio.wait_for(engine.wait(), 20)
+            except TimeoutError:
+                engine.kill()
+                await engine.wait()
+
+
+async def _engine(environment: Mapping[str, str], log: Path) -> Process:
+    """The engine of this very tree, whatever else is installed."""
+    with log.open("wb") as output:
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            "from workers.cli import main; main()",
+            "engine",
+            cwd=ROOT,
+            env={**environment, "TURNSTILE_NAME": log.stem, "TURNSTILE_LOG_FORMAT": "json"},
+            stdin=DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+
+
+async def _watch(engine: Process, log: Path) -> None:
+    code = await engine.wait()
+    said = log.read_text(errors="replace").splitlines()[-20:]  # noqa: ASYNC240 - all is over
+    raise EngineEnded("\n".join((f"{log.stem} ended with {code}; it said:", *said)))
+
+
+def _fsync_ms(folder: Path) -> float:
+    """What the disk takes for a small write to be safe, milliseconds, p50."""
+    took: list[float] = []
+    with (folder / "fsync").open("wb") as file:
+        for _ in range(50):
+            file.write(bytes(8192))
+            file.flush()
+            began = time.perf_counter()
+            os.fsync(file.fileno())
+            took.append((time.perf_counter() - began) * 1e3)
+    return median(took)
