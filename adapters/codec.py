@@ -83,6 +83,8 @@ class Codec:
         self._cipher = cipher
         self.is_plain = compressor is None and cipher is None
         """Whether encoded data is JSON."""
+        self.limit = DATA_LIMIT if self.is_plain else DATA_LIMIT * 3 // 4
+        """Bytes that an event's data may have: what is no JSON travels as base64."""
 
     def encode_event(self, event: Event) -> bytes:
         """The event's fields; its topic and class_version are stored beside them."""

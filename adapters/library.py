@@ -19,7 +19,7 @@ import weakref
 from collections.abc import Coroutine
 from contextlib import AbstractAsyncContextManager
 from threading import Thread, current_thread
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 from eventsourcing.domain import DomainEventProtocol
@@ -37,16 +37,12 @@ from eventsourcing.persistence import (
 
 from adapters import cloudevents
 from adapters.codec import Codec, CodecError, FutureEvent
-from domain.decider import Deciders
 from domain.envelope import Recorded
+from domain.kinds import DECIDERS
 from domain.stream import Stream
-from domain.ticket import TICKETS
 
 R = TypeVar("R")
 T = TypeVar("T")
-
-DECIDERS: Final = Deciders([TICKETS])
-"""The kinds of stream that the library's applications understand."""
 
 
 class Fact(Recorded, frozen=True, gc=False):

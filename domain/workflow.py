@@ -12,6 +12,9 @@ from domain.event import Value
 MAX_TASKS: Final = 20_000
 """Tasks of one ticket."""
 
+MAX_DEPTH: Final = 32
+"""Objects and arrays inside one another, in what a task gives as parameters."""
+
 MAX_TASK_SIZE: Final = 256 * 1024
 """Bytes of one task, encoded: it must fit into a record, and may need ten thousand others."""
 
@@ -97,7 +100,8 @@ def check(tasks: Sequence[TaskSpec], known: Collection[str] = ()) -> None:
 
     Raises:
         Invalid: a name twice, an unknown or repeated need, a need of itself, a cycle (its path
-            is named), artifacts taken from a task that is not needed, too many tasks.
+            is named), artifacts taken from a task that is not needed, too many tasks, parameters
+            that are too deep or that not every reader can hold.
     """
     if len(tasks) + len(known) > MAX_TASKS:
         raise Invalid(field="tasks", reason=f"a ticket has at most {MAX_TASKS} tasks")
@@ -107,8 +111,13 @@ def check(tasks: Sequence[TaskSpec], known: Collection[str] = ()) -> None:
             raise Invalid(field=f"tasks[{at}].name", reason=f"{task.name!r} is there already")
         places[task.name] = at
     for at, task in enumerate(tasks):
-        _check_needs(f"tasks[{at}]", task, places, known)
-    _check_order(tasks, places)
+        path = f"tasks[{at}]"
+        _check_needs(path, task, places, known)
+        _check_value(f"{path}.run.parameters", task.run.parameters)
+        for n, source in enumerate(task.sources):
+            _check_value(f"{path}.sources[{n}].parameters", source.parameters)
+    if any(task.needs for task in tasks):
+        _check_order(tasks, places)
 
 
 def _check_needs(
@@ -136,6 +145,26 @@ def _check_order(tasks: Sequence[TaskSpec], places: Mapping[str, int]) -> None:
         raise Invalid(
             field=f"tasks[{places[path[0]]}].needs", reason="a cycle, " + " needs ".join(path)
         ) from None
+
+
+def _check_value(field: str, value: Any, depth: int = 0) -> None:
+    """Parameters are anyone's, but every reader of the log has to be able to hold them."""
+    match value:
+        case dict() | list() if depth == MAX_DEPTH:
+            raise Invalid(field=field, reason=f"it is nested more than {MAX_DEPTH} deep")
+        case dict():
+            for key, each in value.items():
+                _check_value(field, key)
+                _check_value(f"{field}.{key}" if depth < 3 else field, each, depth + 1)
+        case list():
+            for each in value:
+                _check_value(field, each, depth + 1)
+        case str() if "\0" in value:
+            raise Invalid(field=field, reason="a text has no NUL")
+        case int() if not -(2**63) <= value < 2**63:
+            raise Invalid(field=field, reason="a whole number has at most 64 bits")
+        case _:
+            pass
 
 
 def needs_first(tasks: Sequence[TaskSpec]) -> list[TaskSpec]:

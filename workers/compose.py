@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Final
 
 from msgspec import Struct
 
@@ -14,12 +13,9 @@ from adapters.postgres.connection import Address
 from adapters.postgres.log import open_log
 from adapters.postgres.server import ServerError, shared
 from domain.decider import Deciders
-from domain.ticket import TICKETS
+from domain.kinds import DECIDERS
 from workers.engine import Engine, Pace
 from workers.watchdog import Watchdog
-
-DECIDERS: Final = Deciders([TICKETS])
-"""The kinds of stream that there are."""
 
 
 class Service(Struct, frozen=True):

@@ -14,7 +14,7 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from adapters.codec import DATA_LIMIT, Codec, FutureEvent
+from adapters.codec import Codec, FutureEvent
 from adapters.log import DeadLetter, Decided, Encoded, Gap, Received, Reply
 from domain.decider import Decider, Deciders
 from domain.envelope import Answer, Recorded, Refusal, Submitted, check, partition_of
@@ -179,8 +179,8 @@ class Partition:
 
     def _encode(self, fact: Recorded) -> bytes:
         data = self._codec.encode_event(fact.event)
-        if len(data) > DATA_LIMIT:
-            raise TooLarge(field=fact.event.topic, size=len(data), limit=DATA_LIMIT)
+        if len(data) > self._codec.limit:
+            raise TooLarge(field=fact.event.topic, size=len(data), limit=self._codec.limit)
         return data
 
     def _stream(self, id_: str, decider: Decider[Any]) -> Stream:

@@ -21,9 +21,9 @@ from adapters.postgres.log import open_log
 from adapters.postgres.server import Server, bundled
 from domain.envelope import Recorded
 from domain.event import CommandNoted
+from domain.kinds import DECIDERS
 from tests.chaos.engines import Engines
 from tests.chaos.load import Load
-from workers.compose import DECIDERS
 from workers.partition import Partition
 
 pytestmark = [pytest.mark.service, pytest.mark.chaos]

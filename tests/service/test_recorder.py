@@ -31,7 +31,7 @@ from msgspec.structs import replace
 
 from adapters.asking import asking
 from adapters.codec import RECORD_LIMIT, Codec
-from adapters.library import DECIDERS, AlreadyTracked, PartitionOwned, VersionTaken
+from adapters.library import AlreadyTracked, PartitionOwned, VersionTaken
 from adapters.log import Decided, Encoded, Fenced, Log
 from adapters.postgres import Factory
 from adapters.postgres.connection import Address, connect
@@ -39,6 +39,7 @@ from adapters.postgres.log import open_log
 from adapters.postgres.recorder import PostgresApplicationRecorder
 from domain.envelope import Recorded, partition_of
 from domain.event import Command
+from domain.kinds import DECIDERS
 from domain.stream import Stream
 from domain.ticket import TICKETS
 from tests.contract.places import taken

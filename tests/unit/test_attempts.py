@@ -5,8 +5,8 @@ import pytest
 from domain.errors import NotCapable, NotReady, StaleToken, UnknownTask
 from domain.event import CommandNoted
 from domain.ticket import commands as c
+from domain.ticket.attempts import MAX_UNSTARTED
 from domain.ticket.automata import TaskState, TicketState
-from domain.ticket.decide import MAX_UNSTARTED
 from domain.ticket.events import (
     ClaimReturned,
     ClaimRevoked,

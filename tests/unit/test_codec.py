@@ -30,9 +30,10 @@ from adapters.codec import (
     FutureEvent,
     Undecodable,
 )
-from adapters.library import DECIDERS, Fact, RecordMapper
+from adapters.library import Fact, RecordMapper
 from domain.envelope import Recorded
 from domain.event import Command, CommandNoted, Event
+from domain.kinds import DECIDERS
 from domain.ticket import TICKETS
 from domain.ticket import commands as c
 from domain.ticket import events as e

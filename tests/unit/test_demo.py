@@ -13,9 +13,9 @@ from adapters.asking import Asker, NoAnswer
 from adapters.codec import Codec
 from adapters.log import Received
 from domain.envelope import Answer, Recorded, Submitted
+from domain.kinds import DECIDERS
 from domain.ticket.events import ReportRefused
 from tests.unit.given import NOON
-from workers.compose import DECIDERS
 from workers.demo.checks import checks
 from workers.demo.story import TICKET, Engines, Story, Unexpected
 from workers.partition import Partition

@@ -8,7 +8,6 @@ from domain.errors import Ended, NotDue, UnknownTask
 from domain.event import Command
 from domain.ticket import commands as c
 from domain.ticket.automata import TaskState, TicketState
-from domain.ticket.decide import LIFETIME
 from domain.ticket.events import (
     TaskErrored,
     TasksCancelled,
@@ -18,6 +17,7 @@ from domain.ticket.events import (
     TicketPassed,
     TicketSuperseded,
 )
+from domain.ticket.opening import LIFETIME
 from domain.ticket.words import Execution, Outcome
 from tests.unit.given import (
     NOON,

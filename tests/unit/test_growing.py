@@ -16,8 +16,8 @@ import pytest
 from domain.errors import DifferentBody, Ended, Invalid, StaleToken, UnknownTask
 from domain.event import Event
 from domain.ticket import commands as c
+from domain.ticket.attempts import MAX_UNSTARTED
 from domain.ticket.automata import TaskState, TicketState
-from domain.ticket.decide import MAX_UNSTARTED
 from domain.ticket.events import (
     TasksAdded,
     TasksCancelled,

@@ -9,7 +9,6 @@ from domain.errors import DifferentBody, Invalid, NotReady, TooLarge, UnknownTic
 from domain.event import Command, CommandNoted
 from domain.ticket import commands as c
 from domain.ticket.automata import TaskState, TicketState
-from domain.ticket.decide import LIFETIME
 from domain.ticket.events import (
     TaskClaimed,
     TasksAdded,
@@ -17,6 +16,7 @@ from domain.ticket.events import (
     TasksReady,
     TicketOpened,
 )
+from domain.ticket.opening import LIFETIME
 from domain.ticket.words import Limit, Precedence
 from domain.workflow import MAX_TASK_SIZE, Run, TaskSpec
 from tests.unit.given import NOON, SUBJECT, claim, given, opening, ran, task

@@ -7,7 +7,6 @@ import pytest
 from domain.errors import Ended, Invalid, NotAllowedNow, UnknownTask
 from domain.ticket import commands as c
 from domain.ticket.automata import TaskState, TicketState
-from domain.ticket.decide import LIFETIME
 from domain.ticket.events import (
     TaskPassed,
     TasksCancelled,
@@ -17,6 +16,7 @@ from domain.ticket.events import (
     TasksSkipped,
     TicketPassed,
 )
+from domain.ticket.opening import LIFETIME
 from domain.ticket.words import Outcome, Scope
 from tests.unit.given import (
     NOON,

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from domain.errors import Invalid
-from domain.workflow import MAX_TASKS, Takes, TaskSpec, check, lacking, needs_first
+from domain.workflow import MAX_TASKS, Run, Source, Takes, TaskSpec, check, lacking, needs_first
 from tests.unit.given import task
 
 
@@ -105,3 +105,35 @@ def test_a_worker_is_capable_if_it_has_all_that_is_required() -> None:
     assert ("feature", ["kvm"]) == lacking({"arch": ("x86_64",), "feature": ("net",)}, requires)
     assert ("arch", ["x86_64"]) == lacking({}, requires)
     assert None is lacking({}, {})
+
+
+def _nested(depth: int) -> dict[str, object]:
+    value: dict[str, object] = {}
+    for _ in range(depth - 1):
+        value = {"in": value}
+    return value
+
+
+@pytest.mark.parametrize(
+    ("parameters", "field", "reason"),
+    [
+        ({"a": _nested(200)}, "tasks[0].run.parameters.a.in.in", "nested more than 32"),
+        ({"a": {"b": "x\0"}}, "tasks[0].run.parameters.a.b", "NUL"),
+        ({"a": {"x\0": 1}}, "tasks[0].run.parameters.a", "NUL"),
+        ({"a": [2**63]}, "tasks[0].run.parameters.a", "64 bits"),
+    ],
+)
+def test_parameters_that_not_every_reader_can_hold_are_refused(
+    parameters: dict[str, object], field: str, reason: str
+) -> None:
+    with pytest.raises(Invalid, match=reason) as refused:
+        check([TaskSpec(name="A", run=Run("shell", parameters))])
+    assert refused.value.field is not None
+    assert refused.value.field.startswith(field)
+
+
+def test_ordinary_parameters_are_taken() -> None:
+    parameters = {"command": ["make", "-j", 8], "environment": {"CC": "clang", "V": None}, "n": 1.5}
+    check([TaskSpec(name="A", run=Run("shell", parameters))])
+    source = Source(kind="git", url="https://forge.example/x", parameters=_nested(20))
+    check([TaskSpec(name="A", run=Run("shell"), sources=(source,))])

@@ -1,0 +1,8 @@
+"""The kinds of stream that there are."""
+
+from typing import Final
+
+from domain.decider import Deciders
+from domain.ticket import TICKETS
+
+DECIDERS: Final = Deciders([TICKETS])
