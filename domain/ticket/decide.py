@@ -13,9 +13,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
-from domain.errors import (
-    UnknownTicket,
-)
+from domain.errors import UnknownTicket
 from domain.event import Command
 from domain.ticket import attempts, opening, steering
 from domain.ticket import commands as c

@@ -53,8 +53,8 @@ class Task(Struct):
     """One unit of scheduling. `waiting` counts the needs that have not passed.
 
     `gated` is one that its workflow holds. `retried` and `unstarted` count what was spent of the
-    two budgets since the last reset. `blames` is what the ticket ends as because of this task, if
-    nothing worse happens, and `because` the task that it needed in vain, if it was skipped for that.
+    two budgets since the last reset. `blames` is what the ticket ends as because of this task if
+    nothing worse happens, `because` the task that it needed in vain, if it was skipped for that.
     """
 
     needs: tuple[str, ...]
