@@ -80,8 +80,8 @@ async def started(log: str, engines: int) -> AsyncIterator[System]:
     if log not in LOGS:
         raise SettingsError(f"LOG={log}: the logs are {', '.join(LOGS)}")
     with tempfile.TemporaryDirectory(prefix="turnstile-bench-") as name:
+        os.chmod(name, 0o711)  # noqa: PTH101 - a server of root's runs as another user
         folder = Path(name)
-        folder.chmod(0o711)  # a server of root's runs as another user
         async with LOGS[log](folder) as servers:
             environment = {**os.environ, **servers.environment}
             async with (
