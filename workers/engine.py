@@ -169,9 +169,7 @@ class Engine:
     async def _recover(self, owner: Owner, name: str) -> Partition:
         """The partition's state, folded from its events."""
         began = monotonic()
-        partition = Partition(
-            owner.partition, owner.genesis.partitions, self._deciders, self._codec
-        )
+        partition = self._empty(owner)
         async for page in owner.history():
             for recorded in page:
                 partition.fold(recorded)
@@ -189,6 +187,9 @@ class Engine:
             seconds=round(monotonic() - began, 3),
         )
         return partition
+
+    def _empty(self, owner: Owner) -> Partition:
+        return Partition(owner.partition, owner.genesis.partitions, self._deciders, self._codec)
 
     async def _batch(self, owner: Owner) -> list[Received]:
         """What waits; with more than one command at hand, also what comes within the linger."""
@@ -235,11 +236,8 @@ class Engine:
         if len(batch) > 1:
             self._careful[owner.partition] = batch[-1].position
             return
-        partition = Partition(
-            owner.partition, owner.genesis.partitions, self._deciders, self._codec
-        )
         hopeless = batch[0].unfit(f"the log rejects it: {rejected}")
-        await owner.commit(partition.decide([hopeless], self._clock()))
+        await owner.commit(self._empty(owner).decide([hopeless], self._clock()))
 
 
 def _tell(decided: Decided) -> None:

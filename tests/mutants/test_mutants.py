@@ -66,8 +66,8 @@ MUTANTS = (
             ),
             (
                 "adapters/postgres/owner.py",
-                "        self._position = max(position, upto)\n",
-                "        self._position = max(self.early, upto)\n",
+                "        self._position = self._decided = max(position, upto)\n",
+                "        self._position = self._decided = max(self.early, upto)\n",
             ),
         ),
     ),
@@ -77,8 +77,8 @@ MUTANTS = (
         (
             (
                 "workers/engine.py",
-                "        partition = Partition(\n",
-                "        partition = vars(self).get(name) or Partition(\n",
+                "        partition = self._empty(owner)\n",
+                "        partition = vars(self).get(name) or self._empty(owner)\n",
             ),
             (
                 "workers/engine.py",
