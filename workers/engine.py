@@ -101,6 +101,7 @@ class Engine:
                         await asyncio.wait({look, stopped}, return_when=asyncio.FIRST_COMPLETED)
                         if self._stopping.is_set():
                             look.cancel()
+                            await asyncio.wait({look})
                             return
                         self._reap()
                         await self._serve_just(membership, look.result())

@@ -49,6 +49,9 @@ def translated() -> Iterator[None]:
         asyncpg.IdleInTransactionSessionTimeoutError,
         asyncpg.TransactionTimeoutError,
         asyncpg.LockNotAvailableError,
+        asyncpg.TransactionRollbackError,  # a deadlock
+        asyncpg.PostgresSystemError,
+        asyncpg.InternalServerError,
         asyncpg.InterfaceError,
         asyncpg.InternalClientError,
         OSError,

@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 
 SQL = load("log")
 CLOCK_AHEAD = timedelta(seconds=2)
+"""By which no clock may be ahead of the server's."""
+
+PATIENCE = 0.5
+"""Seconds to wait for an owner that is inside its commit."""
+
 log = structlog.get_logger()
 
 
@@ -121,14 +126,17 @@ class PostgresMembership:
             taking = asyncio.create_task(
                 connection.fetchrow(SQL["take"], partition, self.member, self._lease)
             )
-            done, _ = await asyncio.wait({taking}, timeout=0.5)
-            if not done:
-                other = await connect(self._address)
-                try:
-                    await other.execute(SQL["blockers"], pid)
-                finally:
-                    await close(other)
-            return await taking
+            try:
+                done, _ = await asyncio.wait({taking}, timeout=PATIENCE)
+                if not done:
+                    other = await connect(self._address)
+                    try:
+                        await other.execute(SQL["blockers"], pid)
+                    finally:
+                        await close(other)
+                return await taking
+            finally:
+                taking.cancel()
 
     async def leave(self) -> None:
         """Be no member any more, so that the others need not wait for the lease to end."""

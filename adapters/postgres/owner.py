@@ -11,9 +11,9 @@ import asyncpg
 import msgspec
 
 from adapters.codec import Codec, Undecodable
-from adapters.log import Decided, Fenced, Genesis, Received, Rejected, Reply, Unavailable
+from adapters.log import Decided, Fenced, Gap, Genesis, Received, Rejected, Reply, Unavailable
 from adapters.postgres.connection import Address, Bell, close, translated
-from adapters.postgres.read import PAGE, read
+from adapters.postgres.read import PAGE, PAGE_BYTES, read
 from adapters.postgres.statements import load
 from domain.envelope import Recorded, Submitted
 
@@ -72,6 +72,8 @@ class PostgresOwner:
         """All events behind sequence *after* that were committed before the fence."""
         while after < self._fence:
             page = await read(self._connection, self._codec, self.partition, after, PAGE)
+            if not page:
+                raise Gap(f"partition {self.partition} has nothing behind {after}")
             yield page
             after = page[-1].sequence
 
@@ -93,7 +95,7 @@ class PostgresOwner:
             self._rung.clear()
             with translated():
                 rows = await self._connection.fetch(
-                    SQL["receive"], self.partition, self._position, limit
+                    SQL["receive"], self.partition, self._position, limit, PAGE_BYTES
                 )
             if rows:
                 self._position = rows[-1]["position"]

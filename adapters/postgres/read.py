@@ -18,13 +18,16 @@ SQL = load("log")
 PAGE = 2_000
 """Events that are read at once; folding them must not keep the event loop for long."""
 
+PAGE_BYTES = 16 * 1024 * 1024
+"""Bytes of data after which no more is read at once."""
+
 
 async def read(
     connection: "AnyConnection", codec: Codec, partition: int, after: int, limit: int
 ) -> Sequence[Recorded]:
     """The committed events behind sequence *after*. Raises Gap, FutureEvent, CodecError."""
     with translated():
-        rows = await connection.fetch(SQL["read"], partition, after, limit)
+        rows = await connection.fetch(SQL["read"], partition, after, limit, PAGE_BYTES)
     for sequence, row in enumerate(rows, start=after + 1):
         if row[0] != sequence:
             raise Gap(f"partition {partition} has {row[0]} where {sequence} should be")

@@ -370,6 +370,19 @@ async def test_a_reader_skips_nothing_and_is_woken(place: Place) -> None:
         await owner.release()
 
 
+async def test_a_lost_last_event_is_noticed_in_a_takeover(place: Place) -> None:
+    async with place.open(1) as log, log.join("a") as member:
+        owner = await taken(member, 0)
+        await recovered(owner)
+        await owner.commit(batch(asked(Count()), NOW, version=1, sequence=1, upto=1, count=2))
+        await owner.release()
+        await place.lose_event(0, 2)
+        successor = await taken(member, 0)
+        with pytest.raises(Gap):
+            await recovered(successor)
+        await successor.release()
+
+
 async def test_a_lost_event_is_noticed_by_every_reader(place: Place) -> None:
     async with place.open(1) as log, log.join("a") as member:
         owner = await taken(member, 0)

@@ -10,6 +10,7 @@ from adapters.log import Decided, Fenced, Reply, Unavailable
 from adapters.postgres.connection import Address, Bell, connect
 from adapters.postgres.log import open_log
 from adapters.postgres.owner import SQL, PostgresOwner
+from adapters.postgres.read import PAGE_BYTES
 from domain.envelope import Answer, Refusal, Submitted
 from tests.contract.counter import CODEC, Count, asked, batch
 from tests.contract.places import LEASE, PostgresPlace, taken
@@ -145,4 +146,20 @@ async def test_commands_that_were_decided_long_ago_are_forgotten_and_no_others(
         assert [4] == [one.position for one in await owner.receive(9, 1)]
         kept = await admin.fetch("SELECT position FROM commands ORDER BY position")
         assert [2, 4] == [row["position"] for row in kept]
+        await owner.release()
+
+
+async def test_large_commands_and_events_are_taken_in_parts(address: Address) -> None:
+    """However many wait, only so many bytes of them are held in memory at once."""
+    size = 400 * 1024
+    async with open_log(address, CODEC, partitions=1, lease=LEASE) as log, log.join("a") as member:
+        for _ in range(10):
+            await log.send([asked(Count(padding="x" * size)) for _ in range(6)])
+        owner = await taken(member, 0)
+        await owner.resume(0)
+        parts = []
+        while part := await owner.receive(1_000, 0):
+            parts.append(len(part))
+        assert 60 == sum(parts)
+        assert max(parts) * size <= PAGE_BYTES + size
         await owner.release()

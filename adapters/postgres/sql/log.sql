@@ -27,8 +27,15 @@ WITH head AS (
 SELECT pg_notify($12, $1::text);
 
 -- name: receive
+-- At most so many, and no more when they are $4 bytes.
 SELECT position, at, id, stream, topic, schema, actor, patience, reply_to, traceparent, data
-FROM commands WHERE partition = $1 AND position > $2 ORDER BY position LIMIT $3;
+FROM (
+    SELECT *, sum(octet_length(data)) OVER (ORDER BY position) - octet_length(data) AS before
+    FROM (
+        SELECT * FROM commands WHERE partition = $1 AND position > $2 ORDER BY position LIMIT $3
+    ) AS waiting
+) AS counted
+WHERE before < $4 ORDER BY position;
 
 -- name: forget
 -- The oldest commands that were decided long ago; `at` rises with the position.
@@ -46,9 +53,16 @@ SELECT position FROM inboxes WHERE partition = $1;
 SELECT sequence FROM partitions WHERE partition = $1;
 
 -- name: read
+-- At most so many, and no more when they are $4 bytes.
 SELECT sequence, originator_id, originator_version, topic, schemaversion, id, causationid, time,
        actor, upto, traceparent, state
-FROM events WHERE partition = $1 AND sequence > $2 ORDER BY sequence LIMIT $3;
+FROM (
+    SELECT *, sum(octet_length(state)) OVER (ORDER BY sequence) - octet_length(state) AS before
+    FROM (
+        SELECT * FROM events WHERE partition = $1 AND sequence > $2 ORDER BY sequence LIMIT $3
+    ) AS next
+) AS counted
+WHERE before < $4 ORDER BY sequence;
 
 -- name: take
 UPDATE partitions
