@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol, TypeVar
 import msgspec
 
 from domain.decider import Decider
+from domain.errors import Invalid
 from domain.event import Command, CommandNoted, Event
 
 T = TypeVar("T", Event, Command)
@@ -122,8 +123,20 @@ class Codec:
         return msgspec.convert(state, kind)
 
     def encode_command(self, command: Command) -> bytes:
-        """The command's fields; its topic and schema travel beside them."""
-        return self._encode(command)
+        """The command's fields; its topic and schema travel beside them.
+
+        Raises Invalid for what JSON cannot carry.
+        """
+        try:
+            return self._encode(command)
+        except (
+            msgspec.MsgspecError,
+            ValueError,
+            TypeError,
+            OverflowError,
+            RecursionError,
+        ) as error:
+            raise Invalid(field=command.topic, reason=f"it cannot be sent, {error}") from error
 
     def decode_command(self, topic: str, schema: int, data: bytes) -> Command:
         """Raises Undecodable, which names the field at fault."""

@@ -9,8 +9,8 @@ import pytest
 
 from adapters.codec import RECORD_LIMIT, FutureEvent
 from adapters.log import ClockAhead, Decided, Fenced, Gap, Log, Owner, Unavailable, WrongLog
-from domain.envelope import Recorded
-from domain.errors import TooLarge
+from domain.envelope import Recorded, Submitted
+from domain.errors import Invalid, TooLarge
 from tests.contract.counter import Count, asked, batch, stream_in
 from tests.contract.places import Place, taken
 
@@ -421,6 +421,30 @@ async def test_a_command_over_the_size_limit_is_refused_before_anything_is_sent(
     async with place.open(1) as log:
         with pytest.raises(TooLarge, match="bytes are more than"):
             await log.send([asked(Count()), large, asked(Count())])
+        assert 0 == await log.inbox_end(0)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        asked(Count(), "counter/"),
+        asked(Count(), "counter/" + "x" * 129),
+        asked(Count(), "nothing"),
+        asked(Count(), "counter/a b"),
+        asked(Count(), "counter/\0"),
+        asked(Count(), reply_to="\0"),
+        asked(Count(), reply_to="x" * 257),
+        asked(Count(padding="\ud800")),
+        asked(Count(n=2**70)),
+    ],
+    ids=lambda command: ascii(command.stream)[:20] + ascii(command.command)[:20],
+)
+async def test_a_command_that_no_log_could_carry_is_refused_before_anything_is_sent(
+    place: Place, command: Submitted
+) -> None:
+    async with place.open(1) as log:
+        with pytest.raises(Invalid):
+            await log.send([asked(Count()), command])
         assert 0 == await log.inbox_end(0)
 
 
