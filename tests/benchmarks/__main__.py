@@ -1,5 +1,6 @@
 """Run the modes one after another, each on servers of its own."""
 
+import gc
 import os
 import sys
 
@@ -12,7 +13,7 @@ from tests.benchmarks.idle import idle
 from tests.benchmarks.large import large
 from tests.benchmarks.report import Report
 from tests.benchmarks.settings import Settings, SettingsError
-from tests.benchmarks.system import started
+from tests.benchmarks.system import EngineEnded, started
 from workers.logs import configure
 
 MEASURE = {"bulk": bulk, "idle": idle, "large": large}
@@ -29,7 +30,8 @@ async def main(settings: Settings) -> None:
 
 if __name__ == "__main__":
     configure(Config(log_level="warning"))
+    gc.set_threshold(100_000, 50, 1_000)  # as engines do; else a quarter of the time
     try:
         uvloop.run(main(settings_.read(os.environ)))
-    except SettingsError as error:
+    except (SettingsError, EngineEnded) as error:
         sys.exit(f"benchmarks: {error}")

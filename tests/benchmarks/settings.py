@@ -1,5 +1,6 @@
 """What is measured and how much of it, from the environment."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Final
 
@@ -31,16 +32,23 @@ class Settings(Struct, frozen=True):
 
 def read(environment: Mapping[str, str]) -> Settings:
     """The settings. Raises SettingsError."""
-    variables = {"log": "LOG", "mode": "MODE"}
     found = {
         field: value
         for field in Settings.__struct_fields__
-        if (value := environment.get(variables.get(field, f"BENCH_{field.upper()}")))
+        if (value := environment.get(_variable(field)))
     }
     try:
         settings = msgspec.convert(found, Settings, strict=False)
     except msgspec.ValidationError as error:
-        raise SettingsError(str(error)) from error
+        raise SettingsError(re.sub(r"`\$\.(\w+)`", _named, str(error))) from error
     if settings.mode not in ("all", *MODES):
         raise SettingsError(f"MODE={settings.mode}: the modes are {', '.join(MODES)} and all")
     return settings
+
+
+def _variable(field: str) -> str:
+    return field.upper() if field in ("log", "mode") else f"BENCH_{field.upper()}"
+
+
+def _named(path: re.Match[str]) -> str:
+    return _variable(path[1])

@@ -89,6 +89,8 @@ async def started(log: str, engines: int) -> AsyncIterator[System]:
                 _engines(engines, environment, folder) as pids,
                 asking(service.log) as asker,
             ):
+                if engines > 1:  # let them share the partitions before anything is measured
+                    await asyncio.sleep(service.config.lease)
                 yield System(
                     log=log,
                     service=service,
