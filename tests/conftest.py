@@ -1,5 +1,6 @@
-"""Real servers for the tests: one bundled PostgreSQL a session, one schema a test."""
+"""Real servers for the tests: one PostgreSQL and one Kafka a session, a log of its own a test."""
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,6 +11,7 @@ import pytest_asyncio
 
 from adapters.postgres.connection import Address
 from adapters.postgres.server import bundled
+from docker.kafka.broker import cluster
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +33,19 @@ async def postgres_dsn(reachable: Path) -> AsyncIterator[str]:
 def address(postgres_dsn: str) -> Address:
     """A place for a log of its own."""
     return Address(postgres_dsn, f"t_{uuid4().hex[:12]}")
+
+
+BROKER = {
+    # A test's engine is given up sooner than anybody else's.
+    "group.min.session.timeout.ms": "100",
+}
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def kafka(reachable: Path) -> AsyncIterator[str]:
+    """Where a Kafka for the session is: `host:port`, or what TURNSTILE_TEST_KAFKA says."""
+    if servers := os.environ.get("TURNSTILE_TEST_KAFKA"):
+        yield servers
+        return
+    async with cluster(reachable / "kafka", settings=BROKER) as started:
+        yield started.bootstrap
