@@ -107,10 +107,12 @@ class Owner(Protocol):
     async def commit(self, decided: Decided) -> None:
         """Make it true, then send the replies.
 
+        After any error the owner is over: release it, and take the partition over again.
+
         Raises:
             Fenced: somebody else owns the partition; nothing was written.
             Rejected: the log will not have something in it; nothing was written.
-            Unavailable: nobody knows what was written. Take the partition over again.
+            Unavailable: nobody knows what was written.
         """
         ...
 

@@ -8,9 +8,12 @@ from msgspec import Struct
 
 from adapters.codec import Codec
 from adapters.config import Config
+from adapters.kafka import log as kafka
+from adapters.kafka.connection import Address as KafkaAddress
+from adapters.kafka.connection import Security
 from adapters.log import Log, Unavailable
-from adapters.postgres.connection import Address
-from adapters.postgres.log import open_log
+from adapters.postgres import log as postgres
+from adapters.postgres.connection import Address as PostgresAddress
 from adapters.postgres.server import ServerError, shared
 from domain.decider import Deciders
 from domain.kinds import DECIDERS
@@ -39,15 +42,53 @@ async def assemble(config: Config) -> AsyncIterator[Service]:
     """Open what the configuration names. Raises LogError."""
     codec = Codec(DECIDERS)
     async with AsyncExitStack() as stack:
+        opening = _in_kafka if config.kafka else _in_postgres
+        log = await stack.enter_async_context(opening(config, codec))
+        yield Service(config, DECIDERS, codec, log)
+
+
+@asynccontextmanager
+async def _in_kafka(config: Config, codec: Codec) -> AsyncIterator[Log]:
+    """The log in the cluster that the configuration names."""
+    async with kafka.open_log(
+        kafka_address(config),
+        codec,
+        partitions=config.partitions,
+        replication=config.kafka_replication,
+        lease=config.lease,
+    ) as log:
+        yield log
+
+
+@asynccontextmanager
+async def _in_postgres(config: Config, codec: Codec) -> AsyncIterator[Log]:
+    """The log in the database that the configuration names, or in the bundled one."""
+    async with AsyncExitStack() as stack:
         dsn = config.database_url
         if dsn is None:
             try:
                 dsn = await stack.enter_async_context(shared(Path(config.data) / "postgres"))
             except ServerError as error:
                 raise Unavailable(str(error)) from error
-        log = await stack.enter_async_context(
-            open_log(
-                Address(dsn, config.schema), codec, partitions=config.partitions, lease=config.lease
-            )
+        address = PostgresAddress(dsn, config.schema)
+        yield await stack.enter_async_context(
+            postgres.open_log(address, codec, partitions=config.partitions, lease=config.lease)
         )
-        yield Service(config, DECIDERS, codec, log)
+
+
+def kafka_address(config: Config) -> KafkaAddress:
+    """Where the cluster is, and how it is spoken to."""
+    assert config.kafka is not None
+    return KafkaAddress(
+        config.kafka,
+        config.kafka_topics,
+        Security(
+            protocol=config.kafka_security,
+            ca=config.kafka_ca,
+            certificate=config.kafka_certificate,
+            key=config.kafka_key,
+            mechanism=config.kafka_mechanism,
+            username=config.kafka_username,
+            password=config.kafka_password,
+        ),
+    )

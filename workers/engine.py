@@ -79,6 +79,7 @@ class Engine:
         self._clock = clock
         self._serving: dict[int, Serving] = {}
         self._careful: dict[int, int] = {}
+        self._hopeless: dict[int, tuple[int, str]] = {}
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -207,15 +208,14 @@ class Engine:
         serving = self._serving[owner.partition]
         serving.may_be_cancelled = False
         began = monotonic()
-        decided = partition.decide(batch, self._clock())
+        decided = partition.decide(self._fit(owner.partition, batch), self._clock())
         thought = monotonic()
         try:
             await owner.commit(decided)
         except Rejected as rejected:
-            await self._isolate(owner, batch, rejected)
+            self._isolate(owner.partition, batch, rejected)
             raise
-        if self._careful.get(owner.partition, decided.upto) <= decided.upto:
-            self._careful.pop(owner.partition, None)
+        self._calm(owner.partition, decided.upto)
         done = monotonic()
         serving.may_be_cancelled = True
         log.info(
@@ -232,13 +232,26 @@ class Engine:
         if log.is_enabled_for(DEBUG):
             _tell(decided)
 
-    async def _isolate(self, owner: Owner, batch: list[Received], rejected: Rejected) -> None:
-        """Find the command at fault: go through the batch again one by one, put that aside."""
+    def _isolate(self, number: int, batch: list[Received], rejected: Rejected) -> None:
+        """Find the command at fault: go through the batch again one by one, put that one aside."""
         if len(batch) > 1:
-            self._careful[owner.partition] = batch[-1].position
-            return
-        hopeless = batch[0].unfit(f"the log rejects it: {rejected}")
-        await owner.commit(self._empty(owner).decide([hopeless], self._clock()))
+            self._careful[number] = batch[-1].position
+        else:
+            self._hopeless[number] = batch[0].position, f"the log rejects it: {rejected}"
+
+    def _fit(self, number: int, batch: list[Received]) -> list[Received]:
+        """The batch, less what the log has rejected."""
+        if number not in self._hopeless:
+            return batch
+        position, reason = self._hopeless[number]
+        return [one.unfit(reason) if one.position == position else one for one in batch]
+
+    def _calm(self, number: int, upto: int) -> None:
+        """What was decided up to here was committed."""
+        if self._careful.get(number, upto) <= upto:
+            self._careful.pop(number, None)
+        if number in self._hopeless and self._hopeless[number][0] <= upto:
+            del self._hopeless[number]
 
 
 def _tell(decided: Decided) -> None:

@@ -220,6 +220,12 @@ async def cluster(
         await found.kill()
 
 
+def version() -> str:
+    """Which Kafka this is."""
+    jars = (HERE / "target" / "jars").glob("kafka_*.jar")
+    return next((jar.stem.rpartition("-")[2] for jar in jars), "none")
+
+
 def _free_ports(count: int) -> list[int]:
     """Ports that were free just now."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]

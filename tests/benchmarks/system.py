@@ -23,6 +23,7 @@ from msgspec import Struct
 from adapters import config
 from adapters.asking import Asker, asking
 from adapters.postgres.server import bundled
+from docker.kafka.broker import cluster, version
 from tests.benchmarks.cpu import Meter
 from tests.benchmarks.settings import SettingsError
 from workers.compose import Service, assemble
@@ -54,8 +55,21 @@ async def postgres(folder: Path) -> AsyncIterator[Servers]:
         )
 
 
+@asynccontextmanager
+async def kafka(folder: Path) -> AsyncIterator[Servers]:
+    """One node of Apache Kafka, as `docker/kafka/broker.py` starts it. It leaves fsync to the
+    system: many nodes keep a record, not one disk."""
+    async with cluster(folder / "kafka") as servers:
+        yield Servers(
+            environment={"TURNSTILE_KAFKA": servers.bootstrap},
+            processes={"kafka": [node.pid for node in servers.nodes]},
+            versions={"Kafka": version()},
+        )
+
+
 LOGS: Final[Mapping[str, Callable[[Path], AbstractAsyncContextManager[Servers]]]] = {
     "postgres": postgres,
+    "kafka": kafka,
 }
 
 

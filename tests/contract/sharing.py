@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from adapters.log import Fenced, Log, Membership, Owner
+from adapters.log import Decided, Fenced, Log, Membership, Owner
 
 
 class Sharing:
@@ -17,6 +17,7 @@ class Sharing:
         self._running: dict[str, asyncio.Event] = {}
         self._looked = asyncio.Condition()
         self._count = 0
+        self._positions: dict[int, int] = {}
 
     async def __aenter__(self) -> "Sharing":
         return self
@@ -55,13 +56,14 @@ class Sharing:
                 await held.pop(partition).release()
             for partition in granted - set(held):
                 try:
-                    held[partition] = await member.take(partition)
+                    owner = held[partition] = await member.take(partition)
+                    self._positions[partition] = await owner.resume(0)
                     self.takes += 1
                 except Fenced:
                     continue
             for partition, owner in list(held.items()):
                 try:
-                    await owner.resume(0)
+                    await owner.commit(Decided(upto=self._positions[partition]))
                 except Fenced:
                     await held.pop(partition).release()
             async with self._looked:
