@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+BROKER := $(BIN)/python docker/kafka/broker.py
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -28,8 +29,12 @@ $(READY): pyproject.toml requirements.lock requirements-uv.lock
 	@touch $@
 
 .PHONY: demo
-demo: $(READY) ## show the whole of it at work, on this machine
-	@$(BIN)/turnstile demo
+demo: $(READY) ## show the whole of it at work, on this machine (LOG=kafka: with Apache Kafka)
+	@$(if $(filter kafka,$(LOG)),$(if $(TURNSTILE_KAFKA),,$(BROKER) --) )$(BIN)/turnstile demo
+
+.PHONY: broker
+broker: $(READY) ## run Apache Kafka on this machine until Ctrl-C, for `turnstile engine` and others
+	@$(BROKER)
 
 .PHONY: test
 test: $(READY) ## run every test, those on real servers too

@@ -10,7 +10,6 @@ from adapters.codec import Codec
 from adapters.config import Config
 from adapters.kafka import log as kafka
 from adapters.kafka.connection import Address as KafkaAddress
-from adapters.kafka.connection import Security
 from adapters.log import Log, Unavailable
 from adapters.postgres import log as postgres
 from adapters.postgres.connection import Address as PostgresAddress
@@ -51,7 +50,7 @@ async def assemble(config: Config) -> AsyncIterator[Service]:
 async def _in_kafka(config: Config, codec: Codec) -> AsyncIterator[Log]:
     """The log in the cluster that the configuration names."""
     async with kafka.open_log(
-        kafka_address(config),
+        KafkaAddress.of(config),
         codec,
         partitions=config.partitions,
         replication=config.kafka_replication,
@@ -74,21 +73,3 @@ async def _in_postgres(config: Config, codec: Codec) -> AsyncIterator[Log]:
         yield await stack.enter_async_context(
             postgres.open_log(address, codec, partitions=config.partitions, lease=config.lease)
         )
-
-
-def kafka_address(config: Config) -> KafkaAddress:
-    """Where the cluster is, and how it is spoken to."""
-    assert config.kafka is not None
-    return KafkaAddress(
-        config.kafka,
-        config.kafka_topics,
-        Security(
-            protocol=config.kafka_security,
-            ca=config.kafka_ca,
-            certificate=config.kafka_certificate,
-            key=config.kafka_key,
-            mechanism=config.kafka_mechanism,
-            username=config.kafka_username,
-            password=config.kafka_password,
-        ),
-    )

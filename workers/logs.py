@@ -33,3 +33,20 @@ def configure(config: Config) -> None:
         else structlog.BytesLoggerFactory(sys.stderr.buffer),
         cache_logger_on_first_use=True,
     )
+    # What libraries say by the standard library's way. aiokafka warns of what it mends by itself.
+    logging.basicConfig(level=logging.WARNING, handlers=[_Forward()], force=True)
+    logging.getLogger("aiokafka").setLevel(logging.ERROR)
+
+
+class _Forward(logging.Handler):
+    """Makes a line of ours of a line of a library's."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log it."""
+        error = record.exc_info[1] if record.exc_info else None
+        structlog.get_logger().warning(
+            "library",
+            logger=record.name,
+            message=record.getMessage(),
+            **({"error": repr(error)} if error else {}),
+        )

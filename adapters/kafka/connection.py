@@ -12,6 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.helpers import create_ssl_context
 from msgspec import Struct
 
+from adapters.config import Config
 from adapters.log import Fenced, LogError, Rejected, Unavailable
 
 REQUEST: Final = 10.0
@@ -85,6 +86,21 @@ class Address(Struct, frozen=True):
     topics: str = "ticket"
     security: Security = Security()
 
+    @classmethod
+    def of(cls, config: Config) -> "Address":
+        """The one that the configuration names."""
+        assert config.kafka is not None
+        security = Security(
+            protocol=config.kafka_security,
+            ca=config.kafka_ca,
+            certificate=config.kafka_certificate,
+            key=config.kafka_key,
+            mechanism=config.kafka_mechanism,
+            username=config.kafka_username,
+            password=config.kafka_password,
+        )
+        return cls(config.kafka, config.kafka_topics, security)
+
     @property
     def group(self) -> str:
         """The consumer group of the engines."""
@@ -120,6 +136,14 @@ class Address(Struct, frozen=True):
                 **options,
             }
         )
+
+    def glance(self) -> Any:
+        """A consumer for a look here and there.
+
+        Others have a request out that the broker answers when there is something new, and cannot
+        ask for anything else until then.
+        """
+        return self.consumer(fetch_max_wait_ms=10)
 
     def producer(self, **options: Any) -> Any:
         """A producer whose acknowledgement says that every replica in sync has it."""

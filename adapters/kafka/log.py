@@ -105,14 +105,14 @@ class KafkaLog:
 
     async def end(self, partition: int) -> int:
         """The sequence of the last committed event, 0 if there is none."""
-        async with running(self._address.consumer()) as consumer:
+        async with running(self._address.glance()) as consumer:
             with translated():
                 last = await last_event(consumer, self._topic("events", partition))
         return 0 if last is None else last.sequence
 
     async def inbox_end(self, partition: int) -> int:
         """The position of the last command that came in, 0 if there is none."""
-        async with running(self._address.consumer()) as consumer:
+        async with running(self._address.glance()) as consumer:
             commands = self._topic("commands", partition)
             with translated():
                 ends = await consumer.end_offsets([commands])

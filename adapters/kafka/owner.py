@@ -14,7 +14,7 @@ from aiokafka.structs import OffsetAndMetadata
 from adapters import cloudevents
 from adapters.codec import Codec
 from adapters.kafka import records
-from adapters.kafka.connection import FAILURES, RETRY, Address, ended, meaning, translated
+from adapters.kafka.connection import FAILURES, RETRY, Address, ended, meaning, running, translated
 from adapters.kafka.reading import Events
 from adapters.log import Decided, Encoded, Fenced, Gap, Genesis, LogError, Received, Reply
 from domain.envelope import Recorded
@@ -75,10 +75,11 @@ class KafkaOwner:
 
     async def history(self, after: int = 0) -> AsyncIterator[Sequence[Recorded]]:
         """All events behind sequence *after* that were committed before the fence."""
-        events = Events(self._consumer, self._events, self._codec, after)
-        end = await events.begin()
-        async for page in events.until(end):
-            yield page
+        async with running(self._address.glance()) as consumer:
+            events = Events(consumer, self._events, self._codec, after)
+            end = await events.begin()
+            async for page in events.until(end):
+                yield page
         self._sequence = events.after
         known = _sequence(self._committed)
         if known > self._sequence:

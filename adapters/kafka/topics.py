@@ -171,7 +171,7 @@ async def _geneses(address: Address, partitions: int, *, create: bool) -> Sequen
     """What each partition of events says of itself; said now where it has said nothing yet."""
     everyone = range(partitions)
     while True:
-        async with running(address.consumer()) as consumer:
+        async with running(address.glance()) as consumer:
             found = {n: await _genesis(consumer, address, n) for n in everyone}
         if None not in found.values():
             break
@@ -218,7 +218,7 @@ async def _write(address: Address, partitions: int) -> None:
     )
     topic = address.topic("events")
     try:
-        async with running(producer), running(address.consumer()) as consumer:
+        async with running(producer), running(address.glance()) as consumer:
             missing = [n for n in range(partitions) if await _genesis(consumer, address, n) is None]
             if not missing:
                 return

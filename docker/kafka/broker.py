@@ -40,6 +40,7 @@ SETTINGS: Final = {
     "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
     "auto.create.topics.enable": "false",
     "group.initial.rebalance.delay.ms": "0",
+    "group.min.session.timeout.ms": "1000",  # 6000 by itself: a long time to wait in front of
     "broker.session.timeout.ms": "6000",
     "broker.heartbeat.interval.ms": "1000",
     # An abandoned transaction holds readers back until somebody looks for it.

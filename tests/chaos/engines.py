@@ -13,26 +13,34 @@ import msgspec
 
 
 class Engines:
-    """So many engines, as a supervisor keeps them: who ends is started again."""
+    """Some engines, as a supervisor keeps them: who ends is started again."""
 
     def __init__(self, count: int, environment: Mapping[str, str], folder: Path) -> None:
-        self._names = [f"engine-{n}" for n in range(count)]
+        self.names: list[str] = []
+        self.starts = 0
+        self._count = count
         self._environment = {**os.environ, **environment, "TURNSTILE_LOG_FORMAT": "json"}
         self._folder = folder
         self._processes: dict[str, Process] = {}
-        self._keepers: list[asyncio.Task[None]] = []
-        self._keeping = True
-        self.starts = 0
+        self._keepers: dict[str, asyncio.Task[None]] = {}
 
     async def __aenter__(self) -> "Engines":
-        self._keepers = [asyncio.create_task(self._keep(name)) for name in self._names]
+        for _ in range(self._count):
+            self.add()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
+    def add(self) -> str:
+        """One more engine; its name."""
+        name = f"engine-{len(self.names)}"
+        self.names.append(name)
+        self._keepers[name] = asyncio.create_task(self._keep(name))
+        return name
+
     async def _keep(self, name: str) -> None:
-        while self._keeping:
+        while name in self._keepers:
             with (self._folder / f"{name}.log").open("ab") as output:
                 process = await asyncio.create_subprocess_exec(
                     Path(sys.executable).with_name("turnstile"),
@@ -53,32 +61,37 @@ class Engines:
 
     def some(self, chance: random.Random) -> str:
         """One of them."""
-        return chance.choice(self._names)
+        return chance.choice(list(self._keepers))
 
-    async def stop(self) -> None:
-        """Have all end as a service manager does, and take none back."""
-        self._keeping = False
-        for name in self._names:
+    async def remove(self, *names: str) -> None:
+        """Have them end as a service manager does, and start them no more."""
+        ending = {name: self._keepers.pop(name) for name in names}
+        for name in ending:
             self.signal(name, signal.SIGCONT)
             self.signal(name, signal.SIGTERM)
-        if self._keepers:
-            _, late = await asyncio.wait(self._keepers, timeout=20)
-            for name in self._names:
+        if ending:
+            _, late = await asyncio.wait(ending.values(), timeout=20)
+            for name in ending:
                 self.signal(name, signal.SIGKILL)
-            await asyncio.gather(*self._keepers)
-            assert not late, "an engine did not end within 20 s of SIGTERM"
+            await asyncio.gather(*ending.values())
+            assert not late, f"one of {', '.join(names)} did not end within 20 s of SIGTERM"
+
+    async def stop(self) -> None:
+        """Have all of them end."""
+        await self.remove(*self._keepers)
 
     def tracebacks(self) -> list[str]:
         """What ended an engine that nobody had killed."""
-        texts = [(self._folder / f"{name}.log").read_text() for name in self._names]
+        texts = [(self._folder / f"{name}.log").read_text() for name in self.names]
         return [text[text.index("Traceback") :][:4000] for text in texts if "Traceback" in text]
 
-    def said(self, event: str) -> list[dict[str, object]]:
-        """What the engines logged as *event*."""
-        texts = [(self._folder / f"{name}.log").read_bytes() for name in self._names]
+    def said(self, event: str, *names: str) -> list[dict[str, object]]:
+        """What the engines, or those of these names, logged as *event*."""
+        logs = [self._folder / f"{name}.log" for name in names or self.names]
         return [
             msgspec.json.decode(line)
-            for text in texts
-            for line in text.splitlines()
+            for log in logs
+            if log.exists()
+            for line in log.read_bytes().splitlines()
             if f'"event":"{event}"'.encode() in line
         ]

@@ -78,7 +78,7 @@ class KafkaPlace:
             pass
 
     async def put_command(self, partition: int, **fields: Any) -> None:
-        given = {
+        given: dict[str, Any] = {
             "id": uuid4(),
             "stream": "counter/1",
             "topic": "test.count",
@@ -101,7 +101,7 @@ class KafkaPlace:
         await self._put("commands", partition, given["stream"], msgspec.json.encode(record))
 
     async def put_event(self, partition: int, topic: str, form: int) -> None:
-        async with running(self.address.consumer()) as consumer:
+        async with running(self.address.glance()) as consumer:
             last = await last_event(consumer, self._topic("events", partition))
         envelope = CloudEvent(
             specversion="1.0",
@@ -154,7 +154,7 @@ class KafkaPlace:
             await plain.send_and_wait(self.address.topic(name), value, key, partition)
 
     async def _all(self, topic: TopicPartition) -> list[Any]:
-        async with running(self.address.consumer()) as consumer:
+        async with running(self.address.glance()) as consumer:
             consumer.assign([topic])
             end = (await consumer.end_offsets([topic]))[topic]
             consumer.seek(topic, 0)

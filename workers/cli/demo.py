@@ -25,6 +25,7 @@ EXIT_FAILED = 1
 
 _COLOURS = {
     "PostgreSQL": "blue",
+    "Kafka": "blue",
     "author": "magenta",
     "engine-a": "green",
     "engine-b": "green",
@@ -126,8 +127,8 @@ class Screen:
 def demo(keep: bool) -> None:
     """Show it at work: a ticket's life goes on while its engine is killed.
 
-    Starts the bundled PostgreSQL in a temporary directory; where DATABASE_URL names another, the
-    demonstration has a schema of its own there.
+    Starts the bundled PostgreSQL in a temporary directory; where TURNSTILE_KAFKA or DATABASE_URL
+    names a server, the demonstration has topics, or a schema, of its own there.
     """
     config = configuration()
     logs.configure(msgspec.structs.replace(config, log_level="error"))
@@ -158,11 +159,12 @@ async def _demo(config: Config, keep: bool) -> None:
     for what, why in _NEXT:
         screen.plain(f"  {what:<25}  {why}")
     if keep:
-        settings = (
-            f"TURNSTILE_DATA={shown.config.data}"
-            if config.database_url is None
-            else f"TURNSTILE_SCHEMA={shown.config.schema}"
-        )
+        if config.kafka is not None:
+            settings = f"TURNSTILE_KAFKA_TOPICS={shown.config.kafka_topics}"
+        elif config.database_url is not None:
+            settings = f"TURNSTILE_SCHEMA={shown.config.schema}"
+        else:
+            settings = f"TURNSTILE_DATA={shown.config.data}"
         screen.title("Kept")
         screen.plain(f"  {shown.config.data}: what the engines said")
         screen.plain(f"  {settings} turnstile engine: serves this very log")

@@ -42,6 +42,7 @@ async def _engine(config: Config) -> None:
             "engine_failed",
             error=str(error),
             kind=type(error).__name__,
+            kafka=config.kafka,
             database_url=config.shown()["database_url"],
         )
         sys.exit(EXIT_LOG)

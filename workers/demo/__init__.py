@@ -20,6 +20,8 @@ from msgspec import Struct
 
 from adapters.asking import NoAnswer, asking
 from adapters.config import Config
+from adapters.kafka import temporary as kafka
+from adapters.kafka.connection import Address as KafkaAddress
 from adapters.log import Log, LogError
 from adapters.postgres.server import ServerError, bundled
 from adapters.postgres.temporary import temporary
@@ -65,8 +67,16 @@ async def demo(config: Config, stage: Stage, *, keep: bool = False) -> Shown:
             async with _place(config, folder, stage, keep=keep) as place:
                 return await _show(place, folder, stage)
     except (LogError, ServerError, OSError) as error:
-        url = config.shown()["database_url"]
-        raise DemoFailed(f"{error}{f' (DATABASE_URL={url})' if url else ''}", {}) from error
+        raise DemoFailed(f"{error}{_where(config)}", {}) from error
+
+
+def _where(config: Config) -> str:
+    """Whose server it was, if it was somebody's own."""
+    shown = config.shown()
+    for setting, name in (("kafka", "TURNSTILE_KAFKA"), ("database_url", "DATABASE_URL")):
+        if shown[setting] is not None:
+            return f" ({name}={shown[setting]})"
+    return ""
 
 
 async def _show(config: Config, folder: Path, stage: Stage) -> Shown:
@@ -120,10 +130,17 @@ def _folder(*, keep: bool) -> Iterator[Path]:
 async def _place(
     config: Config, folder: Path, stage: Stage, *, keep: bool
 ) -> AsyncIterator[Config]:
-    """A log of its own: on the bundled server, or in a new schema of the database configured."""
+    """A log of its own: on the bundled server, or in the Kafka or database that is configured."""
     config = msgspec.structs.replace(
         config, data=str(folder), lease=LEASE, log_level="info", log_format="json"
     )
+    if config.kafka is not None:
+        cluster = KafkaAddress.of(config)
+        lease = max(LEASE, await kafka.shortest_lease(cluster))
+        async with kafka.temporary(cluster, "demo", keep=keep) as own:
+            stage.tell("Kafka", f"is there; the log gets topics of its own, {own.topics}.*")
+            yield msgspec.structs.replace(config, kafka_topics=own.topics, lease=lease)
+        return
     if config.database_url is not None:
         async with temporary(config.database_url, "demo", keep=keep) as address:
             stage.tell("PostgreSQL", f"is yours; the log gets the schema {address.schema}")
