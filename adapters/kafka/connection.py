@@ -184,6 +184,7 @@ async def started(client: Any) -> Any:
         with translated():
             async with asyncio.timeout(REQUEST):
                 await client.start()
+                await asyncio.sleep(0)  # a consumer that is stopped at once would be cancelled
     except BaseException:
         await ended(client)
         raise
@@ -199,6 +200,16 @@ async def ended(client: Any) -> None:
         with suppress(*FAILURES):
             connections = getattr(client, "client", None) or client._client
             await connections.close()
+    finally:
+        _hear_out(client)
+
+
+def _hear_out(client: Any) -> None:
+    """Look at what became of a producer's last transaction, or asyncio complains that none did."""
+    transactions = getattr(client, "_txn_manager", None)
+    waiter = transactions and transactions._transaction_waiter
+    if waiter and waiter.done() and not waiter.cancelled():
+        waiter.exception()
 
 
 @contextmanager

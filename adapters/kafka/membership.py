@@ -56,6 +56,7 @@ class KafkaMembership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokaf
         self._lease = lease
         self._clock = clock
         self._consumer: Any = None
+        self._asking: asyncio.Future[Any] | None = None
         self._generation = 0
         self._is_current = False
         self._assigned: frozenset[int] = frozenset()
@@ -86,10 +87,16 @@ class KafkaMembership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokaf
             await self._quit()  # the group knows nothing of the other owner: let it share anew
         if self._consumer is None:
             await self._enter()
-        # Whoever does not look for so long is given up by aiokafka (max_poll_interval_ms).
-        await self._consumer.getmany(timeout_ms=0)
+        if self._asking is None:
+            # Whoever does not ask for so long is given up by aiokafka (max_poll_interval_ms).
+            self._asking = asyncio.ensure_future(self._consumer.getmany(timeout_ms=0))
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), self._lease / 5)
+            async with asyncio.timeout(self._lease / 5):
+                # It is answered when the group is shared out. Never cancelled: aiokafka would take
+                # it for asked for ever.
+                await asyncio.shield(self._asking)
+                self._asking = None
+                await self._changed.wait()
         self._changed.clear()
 
     async def _enter(self) -> None:
@@ -191,8 +198,14 @@ class KafkaMembership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokaf
     async def _quit(self) -> None:
         self._is_current = False
         consumer, self._consumer = self._consumer, None
+        asking, self._asking = self._asking, None
         if consumer is not None:
             await ended(consumer)
+        if asking is not None:
+            asking.cancel()
+            await asyncio.wait({asking})
+            if not asking.cancelled():
+                asking.exception()
 
 
 @asynccontextmanager

@@ -31,7 +31,8 @@ async def _events(log: Log, partition: int) -> list[Recorded]:
 
 def check(load: Load, engines: Engines, events: Events) -> None:
     """Nothing is lost or repeated, and every engine's state was the fold of its events."""
-    assert [] == engines.tracebacks()
+    raised = engines.tracebacks()
+    assert not raised, "\n\n".join(raised)
     _nothing_is_repeated(events)
     _nothing_is_lost(load, events)
     _every_state_is_the_fold(engines, events)

@@ -65,7 +65,7 @@ class OnPostgres:
 class OnKafka:
     """A broker, or three of them of which one is struck after the other."""
 
-    faults: tuple[str, ...] = ("kill broker", "stop broker")
+    faults: tuple[str, ...] = ("kill broker", "stop broker") * 2
 
     def __init__(self, brokers: Cluster) -> None:
         self.environment: Mapping[str, str] = {"TURNSTILE_KAFKA": brokers.bootstrap}

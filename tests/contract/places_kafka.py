@@ -122,7 +122,7 @@ class KafkaPlace:
     async def lose_event(self, partition: int, sequence: int) -> None:
         """Make the topic anew with all it had but the one."""
         topic = self._topic("events", partition)
-        records = await self._all(topic)
+        records = await self.records(topic)
         async with running(self.address.admin()) as admin:
             partitions = len((await admin.describe_topics([topic.topic]))[0]["partitions"])
             await admin.delete_topics([topic.topic])
@@ -140,7 +140,7 @@ class KafkaPlace:
         async with running(self.address.admin()) as admin:
             described = await admin.describe_topics([self.address.topic("dead")])
         for partition in range(len(described[0]["partitions"])):
-            for record in await self._all(self._topic("dead", partition)):
+            for record in await self.records(self._topic("dead", partition)):
                 headers = dict(record.headers)
                 found.append((int(headers["partition"]), headers["reason"].decode()))
         return found
@@ -153,7 +153,8 @@ class KafkaPlace:
         async with running(self.address.producer()) as plain:
             await plain.send_and_wait(self.address.topic(name), value, key, partition)
 
-    async def _all(self, topic: TopicPartition) -> list[Any]:
+    async def records(self, topic: TopicPartition) -> list[Any]:
+        """All committed ones."""
         async with running(self.address.glance()) as consumer:
             consumer.assign([topic])
             end = (await consumer.end_offsets([topic]))[topic]
