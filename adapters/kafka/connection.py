@@ -205,11 +205,19 @@ async def ended(client: Any) -> None:
 
 
 def _hear_out(client: Any) -> None:
-    """Look at what became of a producer's last transaction, or asyncio complains that none did."""
+    """Look at what became of a producer's last transaction, or asyncio complains that nobody did.
+
+    These futures are aiokafka's own affair, and it forgets them where a producer is fenced.
+    """
     transactions = getattr(client, "_txn_manager", None)
-    waiter = transactions and transactions._transaction_waiter
-    if waiter and waiter.done() and not waiter.cancelled():
-        waiter.exception()
+    if transactions is None:
+        return
+    waiting = [transactions._transaction_waiter]
+    for batches in client._message_accumulator._batches.values():
+        waiting += [batch._drain_waiter for batch in batches]
+    for future in waiting:
+        if future is not None and future.done() and not future.cancelled():
+            future.exception()
 
 
 @contextmanager
