@@ -3,7 +3,7 @@
     TURNSTILE_<FIELD>     for every field, as TURNSTILE_PARTITIONS=16; DATABASE_URL as well
     TURNSTILE_CONFIG      the TOML file; its keys are the fields' names
 
-The environment wins over the file.
+The environment wins over the file. A table is JSON there.
 """
 
 import re
@@ -11,16 +11,35 @@ import socket
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
+from domain.kinds import DECIDERS
+
 Positive = Annotated[float, Meta(gt=0)]
+
+OWN_TOPICS: Final = ("commands", "events", "replies", "dead")
+"""Of the log: what comes in there is no request."""
+
+_COMMANDS: Final = {command.topic for decider in DECIDERS for command in decider.commands}
 
 
 class ConfigError(Exception):
     """The configuration is wrong; says which setting, and why."""
+
+
+class Requests(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who writes to a request topic, and what may be asked for there."""
+
+    actor: Annotated[str, Meta(pattern=r"\A[^\x00-\x1f\x7f:]{1,64}\Z")]
+    """The producer's name in history; what it says of its own users stands behind a colon."""
+    may: Annotated[tuple[str, ...], Meta(min_length=1)]
+    """The types of the commands."""
+
+
+RequestTopic = Annotated[str, Meta(pattern=r"\A(?!__|\.{1,2}\Z)[A-Za-z0-9._-]{1,249}\Z")]
 
 
 class Config(Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,6 +69,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     """How SASL checks the name and password."""
     kafka_username: str | None = None
     kafka_password: str | None = None
+    intake: dict[RequestTopic, Requests] = {}
+    """The request topics of foreign producers, by name."""
     partitions: Annotated[int, Meta(ge=1, le=1024)] | None = None
     """Of the log, for ever. Without a number a new log gets 8."""
     name: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9._:-]{1,64}\Z")] = "here"
@@ -69,7 +90,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
 
     def shown(self) -> dict[str, Any]:
         """The settings, with secrets hidden."""
-        settings = msgspec.structs.asdict(self)
+        settings: dict[str, Any] = msgspec.to_builtins(self)
         if self.database_url is not None:
             # Rather too much than too little: a password may hold what should have been escaped.
             url = re.sub(r"(//[^:@/]*):.*@", r"\1:***@", self.database_url)
@@ -93,11 +114,40 @@ def read(environment: Mapping[str, str]) -> Config:
     for key, value in environment.items():
         name = key.removeprefix("TURNSTILE_").lower()
         if key.startswith("TURNSTILE_") and name in fields:
-            settings[name] = value
+            settings[name] = _table(name, value) if name == "intake" else value
+    _check_tables(settings.get("intake"))
     try:
-        return msgspec.convert(settings, Config, strict=False)
+        config = msgspec.convert(settings, Config, strict=False)
     except msgspec.ValidationError as error:
         raise ConfigError(str(error).replace("`$.", "`")) from error
+    _check_intake(config)
+    return config
+
+
+def _table(name: str, value: str) -> Any:
+    try:
+        return msgspec.json.decode(value)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise ConfigError(f"it is JSON in the environment: {error} - at `{name}`") from error
+
+
+def _check_tables(intake: Any) -> None:
+    """Each request topic by itself, so that the error says which one is at fault."""
+    for topic, table in intake.items() if isinstance(intake, dict) else ():
+        try:
+            msgspec.convert(table, Requests)
+        except msgspec.ValidationError as error:
+            reason, _, path = str(error).partition(" - at `$")
+            raise ConfigError(f'{reason} - at `intake."{topic}"{path.rstrip("`")}`') from error
+
+
+def _check_intake(config: Config) -> None:
+    for topic, requests in config.intake.items():
+        if topic in (f"{config.kafka_topics}.{name}" for name in OWN_TOPICS):
+            raise ConfigError(f"{topic} is a topic of the log itself - at `intake`")
+        for command in requests.may:
+            if command not in _COMMANDS:
+                raise ConfigError(f'there is no command {command!r} - at `intake."{topic}".may`')
 
 
 def _hostname() -> str:

@@ -117,10 +117,14 @@ def _environment(config: Config) -> dict[str, str]:
     }
     settings = msgspec.structs.asdict(config)
     return kept | {
-        f"TURNSTILE_{name.upper()}": str(value)
+        f"TURNSTILE_{name.upper()}": value if isinstance(value, str) else _json(value)
         for name, value in settings.items()
         if value is not None
     }
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def _main() -> None:

@@ -10,13 +10,16 @@ from adapters.codec import Codec
 from adapters.config import Config
 from adapters.kafka import log as kafka
 from adapters.kafka.connection import Address as KafkaAddress
+from adapters.kafka.requests import open_requests
 from adapters.log import Log, Unavailable
 from adapters.postgres import log as postgres
 from adapters.postgres.connection import Address as PostgresAddress
 from adapters.postgres.server import ServerError, shared
+from adapters.requests import Desk
 from domain.decider import Deciders
 from domain.kinds import DECIDERS
 from workers.engine import Engine, Pace
+from workers.intake import Intake
 from workers.watchdog import Watchdog
 
 
@@ -34,6 +37,19 @@ class Service(Struct, frozen=True):
         return Engine(
             self.config.name, self.log, self.deciders, self.codec, pace=pace, watchdog=watchdog
         )
+
+    def intake(self, watchdog: Watchdog | None = None) -> Intake:
+        """An intake of this service, whose log is in Kafka."""
+        config, partitions = self.config, self.log.partitions
+        opening = open_requests(
+            KafkaAddress.of(config),
+            Desk(config.intake, self.codec, self.deciders, partitions),
+            name=config.name,
+            partitions=partitions,
+            replication=config.kafka_replication,
+            lease=config.lease,
+        )
+        return Intake(self.log, opening, batch=config.batch, watchdog=watchdog)
 
 
 @asynccontextmanager
