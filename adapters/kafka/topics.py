@@ -1,7 +1,7 @@
 """The log's topics: made where they are missing, checked at every start, each with its genesis."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any, Final
@@ -54,11 +54,12 @@ async def prepare(
     replication: int | None = None,
     *,
     create: bool = True,
+    wanted: Mapping[str, Mapping[str, str]] = TOPICS,
 ) -> Sequence[Genesis]:
     """Make the topics where they are missing, and return what each partition says of itself.
 
-    New ones get so many *partitions*, else 8, and so many replicas, else three where the cluster
-    has three brokers.
+    *wanted* may name more topics than those that every log has. New ones get so many
+    *partitions*, else 8, and so many replicas, else three where the cluster has three brokers.
 
     Raises:
         WrongLog: a topic has another number of partitions, another retention or another cleanup
@@ -67,23 +68,24 @@ async def prepare(
     """
     async with running(address.admin()) as admin:
         with translated():
-            found = await _described(admin, address)
-            if create and len(found) < len(TOPICS):
+            found = await _described(admin, address, wanted)
+            if create and len(found) < len(wanted):
                 count = partitions or _count(found) or 8
-                await _create(admin, address, set(TOPICS) - set(found), count, replication)
-                found = await _settled(admin, address, count)
-            for name in TOPICS:
+                missing = {name: wanted[name] for name in wanted if name not in found}
+                await _create(admin, address, missing, count, replication)
+                found = await _settled(admin, address, wanted)
+            for name in wanted:
                 if name not in found:
                     raise WrongLog(f"there is no topic {address.topic(name)!r}")
             count = _check_partitions(address, found, partitions)
-            await _check_settings(admin, address)
+            await _check_settings(admin, address, wanted)
     return await _geneses(address, count, create=create)
 
 
-async def _described(admin: Any, address: Address) -> dict[str, int]:
+async def _described(admin: Any, address: Address, wanted: Collection[str]) -> dict[str, int]:
     """The number of partitions of each topic that is there, all of them with a leader."""
-    described = await admin.describe_topics([address.topic(name) for name in TOPICS])
-    names = {address.topic(name): name for name in TOPICS}
+    names = {address.topic(name): name for name in wanted}
+    described = await admin.describe_topics(list(names))
     return {
         names[topic["topic"]]: len(topic["partitions"])
         for topic in described
@@ -96,31 +98,35 @@ def _count(found: Mapping[str, int]) -> int | None:
 
 
 async def _create(
-    admin: Any, address: Address, names: set[str], partitions: int, replication: int | None
+    admin: Any,
+    address: Address,
+    missing: Mapping[str, Mapping[str, str]],
+    partitions: int,
+    replication: int | None,
 ) -> None:
     brokers = len((await admin.describe_cluster())["brokers"])
     replicas = replication or min(3, brokers)
     common = {"min.insync.replicas": str(max(1, replicas - 1))}
     response = await admin.create_topics(
         [
-            NewTopic(address.topic(name), partitions, replicas, topic_configs=settings | common)
-            for name, settings in ((name, dict(TOPICS[name])) for name in sorted(names))
+            NewTopic(address.topic(name), partitions, replicas, topic_configs={**given, **common})
+            for name, given in sorted(missing.items())
         ]
     )
     for topic, code, *reason in response.topic_errors:
         error = for_code(code)
         if code and error is not TopicAlreadyExistsError:
             raise WrongLog(f"the topic {topic!r} cannot be made: {error.__name__} {reason}")
-    log.info("topics_made", topics=sorted(names), partitions=partitions, replicas=replicas)
+    log.info("topics_made", topics=sorted(missing), partitions=partitions, replicas=replicas)
 
 
-async def _settled(admin: Any, address: Address, partitions: int) -> dict[str, int]:
+async def _settled(admin: Any, address: Address, wanted: Collection[str]) -> dict[str, int]:
     """New topics as they are when the whole cluster knows of them: some partitions come late."""
     deadline = monotonic() + SETTLED
     while True:
-        found = await _described(admin, address)
+        found = await _described(admin, address, wanted)
         # Somebody else may have made it at the same time, with another number.
-        if len(found) == len(TOPICS) and len(set(found.values())) == 1:
+        if len(found) == len(wanted) and len(set(found.values())) == 1:
             return found
         if monotonic() > deadline:
             return found
@@ -140,19 +146,21 @@ def _check_partitions(address: Address, found: Mapping[str, int], wanted: int | 
     return count
 
 
-async def _check_settings(admin: Any, address: Address) -> None:
-    topics = {address.topic(name): name for name in TOPICS}
-    resources = [ConfigResource(ConfigResourceType.TOPIC, topic) for topic in topics]
+async def _check_settings(
+    admin: Any, address: Address, wanted: Mapping[str, Mapping[str, str]]
+) -> None:
+    settings = {address.topic(name): wanted[name] for name in wanted}
+    resources = [ConfigResource(ConfigResourceType.TOPIC, topic) for topic in settings]
     for response in await admin.describe_configs(resources):
         for code, reason, _, topic, entries in response.resources:
             if code:
                 raise Unavailable(f"Kafka: the settings of {topic!r}: {reason}")
             there = {entry[0]: entry[1] for entry in entries}
-            for setting, wanted in TOPICS[topics[topic]].items():
-                if not _will_do(setting, there[setting], wanted):
+            for setting, value in settings[topic].items():
+                if not _will_do(setting, there[setting], value):
                     raise WrongLog(
                         f"the topic {topic!r} has {setting}={there[setting]}, "
-                        f"and must have {wanted}{_or_more(wanted)}"
+                        f"and must have {value}{_or_more(value)}"
                     )
 
 

@@ -49,6 +49,8 @@ class StoredEvents:
         self.address = address
         self.partitions = 0
         """Of the log, once it is known."""
+        self.home: int | None = None
+        """The partition that was said to be the application's own."""
         self._pool = pool
         self._bell = Bell(address)
         self._listening: asyncio.Task[None] | None = None
