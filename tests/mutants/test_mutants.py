@@ -111,6 +111,73 @@ MUTANTS = (
         "test_one_command_id_on_two_streams_makes_events_of_different_ids",
         (("domain/envelope.py", 'f"{stream}#{n}"', 'f"{n}"'),),
     ),
+    Mutant(
+        "a transactional id per process",
+        "tests/service/test_kafka_log.py::"
+        "test_two_processes_own_a_partition_by_the_same_transactional_id",
+        (
+            (
+                "adapters/kafka/connection.py",
+                'return f"{self.topics}-{partition}"',
+                "return f\"{self.topics}-{partition}-{__import__('uuid').uuid4().hex}\"",
+            ),
+        ),
+    ),
+    Mutant(
+        "sends not awaited before the commit",
+        "tests/service/test_kafka_log.py::test_a_commit_whose_send_failed_is_no_commit",
+        (("adapters/kafka/owner.py", "        await asyncio.gather(*sent)\n", ""),),
+    ),
+    Mutant(
+        "Kafka's resume position read before the fence",
+        "tests/contract/test_log.py::"
+        "test_a_position_committed_while_another_waits_to_take_over_counts",
+        (
+            (
+                "adapters/kafka/membership.py",
+                "        own = await started(producer(self._address, partition))\n",
+                "        early = await self._committed(partition)\n"
+                "        own = await started(producer(self._address, partition))\n",
+            ),
+            (
+                "adapters/kafka/membership.py",
+                "            committed = await self._committed(partition)\n",
+                "            committed = early\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "a fenced owner that takes its partition back by itself",
+        "tests/service/test_kafka_log.py::"
+        "test_a_fenced_owner_does_not_take_its_partition_back_by_itself",
+        (
+            (
+                "adapters/kafka/membership.py",
+                "if not self._is_current or partition not in self._assigned - set(self._fenced):",
+                "if partition not in self._assigned:",
+            ),
+        ),
+    ),
+    Mutant(
+        "reads of uncommitted records",
+        "tests/service/test_kafka_log.py::test_what_was_sent_and_not_committed_is_never_read",
+        (("adapters/kafka/connection.py", '"read_committed"', '"read_uncommitted"'),),
+    ),
+    Mutant(
+        "no write to Kafka in the recorder",
+        "tests/service/test_kafka_recorder.py::"
+        "test_another_library_finds_exactly_what_was_acknowledged",
+        (
+            (
+                "adapters/kafka/transaction.py",
+                "        sending = await producer.send"
+                "(to.topic, value, key, to.partition, headers=headers)\n",
+                "        sending = asyncio.get_running_loop().create_future()\n"
+                "        kept = __import__('types').SimpleNamespace(topic=to.topic, offset=9)\n"
+                "        sending.set_result(kept)\n",
+            ),
+        ),
+    ),
 )
 
 
