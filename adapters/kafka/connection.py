@@ -180,28 +180,40 @@ async def running(client: Any) -> AsyncIterator[Any]:
 
 async def started(client: Any) -> Any:
     """The client when it works. Raises Unavailable, and then it is ended."""
+    starting = asyncio.ensure_future(client.start())
     try:
         with translated():
             async with asyncio.timeout(REQUEST):
-                await client.start()
+                await asyncio.shield(starting)
                 await asyncio.sleep(0)  # a consumer that is stopped at once would be cancelled
     except BaseException:
+        # A client of aiokafka that is cut off while it starts leaves connections open.
+        await _over(starting)
         await ended(client)
         raise
     return client
 
 
 async def ended(client: Any) -> None:
-    """End a client in order; cut its connections if that takes too long."""
+    """End a client in order; cut its connections if that takes too long, or fails."""
+    ending = asyncio.ensure_future(client.close() if hasattr(client, "close") else client.stop())
     try:
-        async with asyncio.timeout(ENDING):
-            await (client.close() if hasattr(client, "close") else client.stop())
-    except FAILURES:
-        with suppress(*FAILURES):
-            connections = getattr(client, "client", None) or client._client
-            await connections.close()
+        await asyncio.wait({ending}, timeout=ENDING)
     finally:
+        if not await _over(ending, 0):
+            with suppress(*FAILURES):
+                await (getattr(client, "client", None) or client._client).close()
         _hear_out(client)
+
+
+async def _over(work: "asyncio.Future[None]", patience: float = ENDING) -> bool:
+    """Whether the work was done, at most so many seconds from now; it is over in any case."""
+    if not work.done() and patience:
+        await asyncio.wait({work}, timeout=patience)
+    while not work.done():
+        work.cancel()  # more than once: each time, aiokafka ends one of its tasks and waits on
+        await asyncio.wait({work}, timeout=0.1)
+    return not work.cancelled() and work.exception() is None
 
 
 def _hear_out(client: Any) -> None:

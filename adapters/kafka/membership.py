@@ -105,7 +105,7 @@ class KafkaMembership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokaf
             self._address.consumer(
                 client_id=self._name,
                 group_id=self._address.group,
-                partition_assignment_strategy=(StickyPartitionAssignor,),
+                partition_assignment_strategy=(_sticky(),),
                 session_timeout_ms=lease,
                 max_poll_interval_ms=lease,
                 rebalance_timeout_ms=lease,
@@ -206,6 +206,15 @@ class KafkaMembership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokaf
             await asyncio.wait({asking})
             if not asking.cancelled():
                 asking.exception()
+
+
+def _sticky() -> type[StickyPartitionAssignor]:
+    """Have the group move no more than it must.
+
+    aiokafka keeps in the assignor's class what a member has: so each member needs its own, or those
+    of one process all claim the same.
+    """
+    return type("Sticky", (StickyPartitionAssignor,), {})
 
 
 @asynccontextmanager

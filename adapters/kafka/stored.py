@@ -15,12 +15,11 @@ from aiokafka import TopicPartition
 from eventsourcing.persistence import Notification, ProgrammingError, StoredEvent, Tracking
 from msgspec import Struct
 
-from adapters.kafka.connection import Address, ended, translated
+from adapters.kafka.connection import Address, ended, started, translated
 from adapters.kafka.envelopes import drafted, stored
 from adapters.kafka.index import Marks, Streams
 from adapters.kafka.owner import TIMEOUT
 from adapters.kafka.reading import last_stable
-from adapters.kafka.starting import begun
 from adapters.kafka.tail import PAGE, Tail
 from adapters.kafka.topics import DAY, TOPICS
 from adapters.kafka.transaction import Request
@@ -160,7 +159,7 @@ class StoredEvents:
 
     async def _wake(self, partition: int, sleeper: threading.Event) -> None:
         events = TopicPartition(self._address.topic("events"), partition)
-        consumer = await begun(self._address.consumer())
+        consumer = await started(self._address.consumer())
         try:
             with translated():
                 consumer.assign([events])

@@ -6,9 +6,8 @@ from typing import Any, Final
 
 from aiokafka import TopicPartition
 
-from adapters.kafka.connection import REQUEST, Address, ended, translated
+from adapters.kafka.connection import REQUEST, Address, ended, started, translated
 from adapters.kafka.reading import last_stable
-from adapters.kafka.starting import begun
 from adapters.log import Gap
 
 PAGE: Final = 1_000
@@ -93,7 +92,7 @@ class Tail:
                 consumer = self._address.consumer(
                     fetch_max_wait_ms=LOOK, max_partition_fetch_bytes=PAGE_BYTES
                 )
-                await begun(consumer)
+                await started(consumer)
                 consumer.assign([self.partition])
                 consumer.seek(self.partition, 0)
                 consumer.pause(self.partition)

@@ -11,7 +11,14 @@ import structlog
 from aiokafka import TopicPartition
 from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    KafkaError,
+    LeaderNotAvailableError,
+    NoError,
+    TopicAlreadyExistsError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
 
 from adapters.codec import CodecError
 from adapters.kafka.connection import FENCED, RETRY, Address, meaning, running, translated
@@ -68,12 +75,12 @@ async def prepare(
     """
     async with running(address.admin()) as admin:
         with translated():
-            found = await _described(admin, address, wanted)
+            found = await _settled(admin, address, wanted)
             if create and len(found) < len(wanted):
                 count = partitions or _count(found) or 8
                 missing = {name: wanted[name] for name in wanted if name not in found}
                 await _create(admin, address, missing, count, replication)
-                found = await _settled(admin, address, wanted)
+                found = await _settled(admin, address, wanted, made=True)
             for name in wanted:
                 if name not in found:
                     raise WrongLog(f"there is no topic {address.topic(name)!r}")
@@ -82,15 +89,42 @@ async def prepare(
     return await _geneses(address, count, create=create)
 
 
+async def _settled(
+    admin: Any, address: Address, wanted: Collection[str], *, made: bool = False
+) -> dict[str, int]:
+    """The number of partitions of each topic that is there.
+
+    New ones are not known everywhere at once: where they have just been *made*, wait for all of
+    them; and for leaders in any case. Raises LeaderNotAvailableError.
+    """
+    deadline = monotonic() + SETTLED
+    while True:
+        is_late = monotonic() > deadline
+        try:
+            found = await _described(admin, address, wanted)
+        except LeaderNotAvailableError:
+            if is_late:
+                raise
+        else:
+            # Somebody else may have made them at the same time, with another number.
+            if not made or is_late or (len(found) == len(wanted) and len({*found.values()}) == 1):
+                return found
+        await asyncio.sleep(0.05)
+
+
 async def _described(admin: Any, address: Address, wanted: Collection[str]) -> dict[str, int]:
-    """The number of partitions of each topic that is there, all of them with a leader."""
     names = {address.topic(name): name for name in wanted}
-    described = await admin.describe_topics(list(names))
-    return {
-        names[topic["topic"]]: len(topic["partitions"])
-        for topic in described
-        if topic["error_code"] == 0 and all(one["leader"] >= 0 for one in topic["partitions"])
-    }
+    found = {}
+    for described in await admin.describe_topics(list(names)):
+        topic, error = described["topic"], for_code(described["error_code"])
+        if error is UnknownTopicOrPartitionError:
+            continue
+        if error is not NoError:
+            raise error(f"the topic {topic!r}: {error.__name__}")
+        if any(one["leader"] < 0 for one in described["partitions"]):
+            raise LeaderNotAvailableError(f"the topic {topic!r} has a partition without a leader")
+        found[names[topic]] = len(described["partitions"])
+    return found
 
 
 def _count(found: Mapping[str, int]) -> int | None:
@@ -118,19 +152,6 @@ async def _create(
         if code and error is not TopicAlreadyExistsError:
             raise WrongLog(f"the topic {topic!r} cannot be made: {error.__name__} {reason}")
     log.info("topics_made", topics=sorted(missing), partitions=partitions, replicas=replicas)
-
-
-async def _settled(admin: Any, address: Address, wanted: Collection[str]) -> dict[str, int]:
-    """New topics as they are when the whole cluster knows of them: some partitions come late."""
-    deadline = monotonic() + SETTLED
-    while True:
-        found = await _described(admin, address, wanted)
-        # Somebody else may have made it at the same time, with another number.
-        if len(found) == len(wanted) and len(set(found.values())) == 1:
-            return found
-        if monotonic() > deadline:
-            return found
-        await asyncio.sleep(0.05)
 
 
 def _check_partitions(address: Address, found: Mapping[str, int], wanted: int | None) -> int:

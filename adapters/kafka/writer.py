@@ -19,11 +19,10 @@ import structlog
 from eventsourcing.persistence import PersistenceError
 
 from adapters.codec import CodecError
-from adapters.kafka.connection import FAILURES, Address, ended
+from adapters.kafka.connection import FAILURES, Address, ended, started
 from adapters.kafka.engines import refuse_if_owned
 from adapters.kafka.index import Index, Marks, Streams
 from adapters.kafka.owner import producer
-from adapters.kafka.starting import begun
 from adapters.kafka.transaction import Request, Transaction, decide
 from adapters.library import PartitionOwned
 from adapters.log import Fenced, LogError, Rejected, Unavailable
@@ -131,10 +130,10 @@ class Writer:
 
     async def _fence(self) -> Any:
         """A producer that has fenced every other one, unless that is an engine's."""
-        admin = await begun(self._address.admin())
+        admin = await started(self._address.admin())
         try:
             await refuse_if_owned(admin, self._address, self._partition)
-            own = await begun(producer(self._address, self._partition))
+            own = await started(producer(self._address, self._partition))
             try:
                 await refuse_if_owned(admin, self._address, self._partition)
             except BaseException:
@@ -147,10 +146,9 @@ class Writer:
     async def _give_up(self) -> None:
         own, self._producer = self._producer, None
         if own is not None:
+            # What it has not sent yet is not to be sent any more; else it tries that for ever.
+            own._sender.sender_task.cancel()
             await ended(own)
-            outcome = own._txn_manager.wait_for_transaction_end()
-            if outcome is not None and outcome.done() and not outcome.cancelled():
-                outcome.exception()  # asyncio complains of errors that nobody has looked at
 
     async def _yield(self) -> None:
         """Let the other writer do something before it is fenced in turn; else neither gets on."""

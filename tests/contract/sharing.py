@@ -74,6 +74,10 @@ class Sharing:
         async with asyncio.timeout(30), self._looked:
             await self._looked.wait_for(condition)
 
+    def shares(self) -> dict[str, frozenset[int]]:
+        """Who has which partitions now."""
+        return {name: frozenset(held) for name, held in self._held.items()}
+
     async def settled(self, *shares: int) -> None:
         await self._until(lambda: list(shares) == sorted(len(h) for h in self._held.values()))
 

@@ -231,6 +231,24 @@ async def test_members_share_the_partitions_evenly_and_anew_when_one_comes_or_go
         await sharing.settled(8)
 
 
+async def test_partitions_move_only_to_those_who_come(place: Place) -> None:
+    async with (
+        place.open(8) as log,
+        log.join("a") as a,
+        log.join("b") as b,
+        log.join("c") as c,
+        Sharing(log) as sharing,
+    ):
+        sharing.add("a", a)
+        sharing.add("b", b)
+        await sharing.settled(4, 4)
+        before = sharing.shares()
+        sharing.add("c", c)
+        await sharing.settled(2, 3, 3)
+        after = sharing.shares()
+        assert all(after[name] < before[name] for name in before)
+
+
 async def test_owners_do_not_fence_one_another_for_ever(place: Place) -> None:
     async with (
         place.open(4) as log,

@@ -5,13 +5,13 @@ import json
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from time import monotonic
 from typing import Any, NamedTuple
 from uuid import uuid4
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
-from eventsourcing.persistence import StoredEvent, Tracking
+from eventsourcing.persistence import StoredEvent, Subscription, Tracking
 
 from adapters.kafka.connection import Address
 from adapters.kafka.recorder import in_the_words_of_the_library
@@ -81,13 +81,18 @@ def _found(address: Address, count: int, topic: str) -> list[Found]:
 # -------------------------------------------------------------------------- behind the proxy
 
 
+def through(place: KafkaPlace) -> Address:
+    """The place's log, with the proxy for its cluster."""
+    return Address(place.proxy.servers, place.address.topics)
+
+
 @asynccontextmanager
 async def behind(place: KafkaPlace, patience: float = 10.0) -> AsyncIterator[LogProcessRecorder]:
     """A recorder whose cluster is the proxy, to be used in threads: the proxy needs the loop.
 
     A transaction that takes longer than *patience* seconds has failed.
     """
-    address = Address(place.proxy.servers, place.address.topics)
+    address = through(place)
     bridge = await asyncio.to_thread(
         lambda: StoreBridge(open_stored(address, patience=patience), in_the_words_of_the_library)
     )
@@ -98,6 +103,16 @@ async def behind(place: KafkaPlace, patience: float = 10.0) -> AsyncIterator[Log
         yield LogProcessRecorder(bridge)
     finally:
         await asyncio.to_thread(bridge.close)
+
+
+@asynccontextmanager
+async def subscribed(recording: LogProcessRecorder) -> AsyncIterator[Subscription[Any]]:
+    """A subscription, which is ended in a thread too: that waits for what it is reading."""
+    with ExitStack() as stack:
+        try:
+            yield stack.enter_context(recording.subscribe())
+        finally:
+            await asyncio.to_thread(stack.close)
 
 
 async def insert(

@@ -43,7 +43,7 @@ from tests.contract.recording import (
     stream_in,
 )
 from tests.kafka_proxy import Api, proxied
-from tests.service.kafka_recording import behind, found, insert
+from tests.service.kafka_recording import behind, found, insert, subscribed
 from tests.unit.given import Given
 
 pytestmark = pytest.mark.service
@@ -122,11 +122,8 @@ async def test_reading_opens_no_producer_and_an_owner_goes_on_meanwhile(place: K
     async with open_log(place.address, CODEC, partitions=1) as log, log.join("a") as membership:
         owner = await taken(membership, 0)
         await owner.resume(0)
-        async with behind(place) as reader:
-            with (
-                place.proxy.losing(Api.INIT_PRODUCER_ID, Api.PRODUCE) as caught,
-                reader.subscribe() as subscription,
-            ):
+        async with behind(place) as reader, subscribed(reader) as subscription:
+            with place.proxy.losing(Api.INIT_PRODUCER_ID, Api.PRODUCE) as caught:
                 for n in range(1, 6):
                     await owner.commit(batch(command, NOW, version=n, sequence=n, upto=n))
                     seen = await asyncio.to_thread(next, subscription)
