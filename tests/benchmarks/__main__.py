@@ -9,20 +9,23 @@ import uvloop
 from adapters.config import Config
 from tests.benchmarks import settings as settings_
 from tests.benchmarks.bulk import bulk
+from tests.benchmarks.engines import EngineEnded
 from tests.benchmarks.idle import idle
 from tests.benchmarks.large import large
 from tests.benchmarks.report import Report
 from tests.benchmarks.settings import Settings, SettingsError
-from tests.benchmarks.system import EngineEnded, started
+from tests.benchmarks.system import started
+from tests.benchmarks.takeover import takeover
 from workers.logs import configure
 
-MEASURE = {"bulk": bulk, "idle": idle, "large": large}
+MEASURE = {"bulk": bulk, "idle": idle, "large": large, "takeover": takeover}
 
 
 async def main(settings: Settings) -> None:
     report = Report(settings.json)
     for mode in settings.modes:
-        async with started(settings.log, settings.engines) as system:
+        engines = max(2, settings.engines) if mode == "takeover" else settings.engines
+        async with started(settings.log, engines) as system:
             report.machine(system)
             report.add(await MEASURE[mode](system, settings))
     report.show()

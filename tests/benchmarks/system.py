@@ -6,11 +6,8 @@ driver find them: add it to `LOGS`.
 
 import asyncio
 import os
-import signal
-import sys
 import tempfile
 import time
-from asyncio.subprocess import DEVNULL, Process
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -25,10 +22,9 @@ from adapters.asking import Asker, asking
 from adapters.postgres.server import bundled
 from docker.kafka.broker import cluster, version
 from tests.benchmarks.cpu import Meter
+from tests.benchmarks.engines import Engines, running
 from tests.benchmarks.settings import SettingsError
 from workers.compose import Service, assemble
-
-ROOT: Final = Path(__file__).parents[2]
 
 
 class Servers(Struct, frozen=True):
@@ -79,13 +75,10 @@ class System(Struct, frozen=True):
     log: str
     service: Service
     asker: Asker
+    engines: Engines
     meter: Meter
     versions: Mapping[str, str]
     fsync_ms: float
-
-
-class EngineEnded(Exception):
-    """An engine is no more; says what it said last."""
 
 
 @asynccontextmanager
@@ -100,7 +93,7 @@ async def started(log: str, engines: int) -> AsyncIterator[System]:
             environment = {**os.environ, **servers.environment}
             async with (
                 assemble(config.read(environment)) as service,
-                _engines(engines, environment, folder) as pids,
+                running(engines, environment, folder) as fleet,
                 asking(service.log) as asker,
             ):
                 if engines > 1:  # let them share the partitions before anything is measured
@@ -109,63 +102,11 @@ async def started(log: str, engines: int) -> AsyncIterator[System]:
                     log=log,
                     service=service,
                     asker=asker,
-                    meter=Meter({"engine": pids, **servers.processes}),
+                    engines=fleet,
+                    meter=Meter({"engine": fleet.pids, **servers.processes}),
                     versions=servers.versions,
                     fsync_ms=_fsync_ms(folder),
                 )
-
-
-@asynccontextmanager
-async def _engines(
-    number: int, environment: Mapping[str, str], folder: Path
-) -> AsyncIterator[Sequence[int]]:
-    """Engines, as `turnstile engine` starts one; the body is cancelled if one ends."""
-    logs = [folder / f"engine-{n}.log" for n in range(number)]
-    engines = [await _engine(environment, log) for log in logs]
-    try:
-        try:
-            async with asyncio.TaskGroup() as group:
-                watchers = [
-                    group.create_task(_watch(engine, log))
-                    for engine, log in zip(engines, logs, strict=True)
-                ]
-                yield [engine.pid for engine in engines]
-                for watcher in watchers:
-                    watcher.cancel()
-        except* EngineEnded as ended:
-            raise ended.exceptions[0] from None
-    finally:
-        for engine in engines:
-            if engine.returncode is None:
-                engine.send_signal(signal.SIGTERM)
-        for engine in engines:
-            try:
-                await asyncio.wait_for(engine.wait(), 20)
-            except TimeoutError:
-                engine.kill()
-                await engine.wait()
-
-
-async def _engine(environment: Mapping[str, str], log: Path) -> Process:
-    """The engine of this very tree, whatever else is installed."""
-    with log.open("wb") as output:
-        return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-c",
-            "from workers.cli import main; main()",
-            "engine",
-            cwd=ROOT,
-            env={**environment, "TURNSTILE_NAME": log.stem, "TURNSTILE_LOG_FORMAT": "json"},
-            stdin=DEVNULL,
-            stdout=output,
-            stderr=output,
-        )
-
-
-async def _watch(engine: Process, log: Path) -> None:
-    code = await engine.wait()
-    said = log.read_text(errors="replace").splitlines()[-20:]  # noqa: ASYNC240 - all is over
-    raise EngineEnded("\n".join((f"{log.stem} ended with {code}; it said:", *said)))
 
 
 def _fsync_ms(folder: Path) -> float:
