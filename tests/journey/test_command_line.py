@@ -3,9 +3,6 @@
 import json
 import re
 import signal
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +11,8 @@ import pytest
 from adapters.postgres.connection import Address, connect
 from domain.automaton import Automaton
 from domain.ticket.automata import TASK, TICKET
-from tests.journey.command import PATIENCE, TURNSTILE, environment, turnstile
+from tests.journey.command import PATIENCE, turnstile
+from tests.journey.serving import serving
 
 EXIT_LOG = 69
 EXIT_CONFIG = 78
@@ -132,30 +130,6 @@ def test_an_automaton_is_drawn(name: str, automaton: Automaton[Any]) -> None:
 
 
 # ---------------------------------------------------------------------------------------- engine
-
-
-@contextmanager
-def serving(**settings: object) -> Iterator["subprocess.Popen[str]"]:
-    """An engine that has all of its partitions."""
-    with subprocess.Popen(
-        [TURNSTILE, "engine"],
-        env=environment(TURNSTILE_PARTITIONS=3, **settings),
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as engine:
-        try:
-            assert engine.stderr is not None
-            taken: set[int] = set()
-            for line in engine.stderr:
-                said = json.loads(line)
-                if said["event"] == "taken_over":
-                    taken.add(said["partition"])
-                if taken == {0, 1, 2}:
-                    break
-            assert {0, 1, 2} == taken
-            yield engine
-        finally:
-            engine.kill()
 
 
 @pytest.mark.service

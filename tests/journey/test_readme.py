@@ -16,7 +16,8 @@ README = (Path(__file__).parents[2] / "README.md").read_text()
 OPENING, READING = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
-def _python(code: str, environment: dict[str, str]) -> str:
+def python(code: str, environment: dict[str, str]) -> str:
+    """What the code prints."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         env=environment,
@@ -40,8 +41,8 @@ def test_a_ticket_is_opened_and_read_again_as_the_readme_shows(address: Address)
         [Path(sys.executable).with_name("turnstile"), "engine"], env=environment
     )
     try:
-        assert "ticket/9 is at version 1\n" == _python(OPENING, environment)
-        assert "{'build': 'blocked', 'unit': 'blocked'}\n" == _python(READING, environment)
+        assert "ticket/9 is at version 1\n" == python(OPENING, environment)
+        assert "{'build': 'blocked', 'unit': 'blocked'}\n" == python(READING, environment)
     finally:
         engine.terminate()
         assert 0 == engine.wait(20)

@@ -1,0 +1,92 @@
+"""The same commands where Apache Kafka keeps the log."""
+
+import json
+import re
+import signal
+from uuid import uuid4
+
+import pytest
+
+from adapters.kafka.connection import Address, running
+from adapters.kafka.topics import TOPICS
+from tests.journey.command import PATIENCE, environment, turnstile
+from tests.journey.serving import serving
+from tests.journey.test_command_line import EXIT_LOG
+from tests.journey.test_readme import OPENING, READING, python
+
+pytestmark = pytest.mark.service
+
+NOWHERE = "127.0.0.1:1"
+
+
+@pytest.fixture
+def at(kafka: str) -> Address:
+    """A place for topics of a test's own."""
+    return Address(kafka, f"t_{uuid4().hex[:12]}")
+
+
+def settings(at: Address) -> dict[str, str]:
+    return {"TURNSTILE_KAFKA": at.servers, "TURNSTILE_KAFKA_TOPICS": at.topics}
+
+
+async def topics(at: Address) -> set[str]:
+    async with running(at.admin()) as admin:
+        return set(await admin.list_topics())
+
+
+async def test_the_demonstration_shows_the_same_and_leaves_no_topic(kafka: str) -> None:
+    shown = turnstile("demo", TURNSTILE_KAFKA=kafka)
+    assert (0, "") == (shown.returncode, shown.stderr), shown.stdout
+    assert re.search(r"^.* 23  worker-2  the ticket passed$", shown.stdout, re.MULTILINE)
+    assert 5 == len(re.findall("^✓ ", shown.stdout, re.MULTILINE))
+    assert "✗" not in shown.stdout
+    assert not {topic for topic in await topics(Address(kafka)) if topic.startswith("demo")}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_engine_that_is_told_to_stop_gives_its_partitions_back(
+    at: Address, number: signal.Signals
+) -> None:
+    # With such a lease a successor would have to wait for a minute.
+    given = {**settings(at), "TURNSTILE_LEASE": 60}
+    with serving(**given) as engine:
+        engine.send_signal(number)
+        _, errors = engine.communicate(timeout=PATIENCE)
+    said = [json.loads(line) for line in errors.splitlines()]
+    assert 0 == engine.returncode
+    assert {0, 1, 2} == {line["partition"] for line in said if line["event"] == "released"}
+    assert "engine_stopped" == said[-1]["event"]
+    with serving(**given):  # at once
+        pass
+
+
+async def test_an_engine_makes_its_topics(at: Address) -> None:
+    with serving(**settings(at)):
+        assert {at.topic(name) for name in TOPICS} <= await topics(at)
+
+
+def test_an_engine_without_its_cluster_ends_and_says_where_it_looked() -> None:
+    ended = turnstile("engine", TURNSTILE_KAFKA=NOWHERE)
+    assert EXIT_LOG == ended.returncode
+    said = json.loads(ended.stderr.splitlines()[-1])
+    assert ("engine_failed", NOWHERE) == (said["event"], said["kafka"])
+
+
+def test_an_engine_says_which_number_of_partitions_is_wrong(at: Address) -> None:
+    with serving(**settings(at)):
+        pass
+    ended = turnstile("engine", TURNSTILE_PARTITIONS=4, **settings(at))
+    assert EXIT_LOG == ended.returncode
+    said = json.loads(ended.stderr.splitlines()[-1])
+    assert "the log has 3 partitions, for ever; 4 are configured" in said["error"]
+
+
+def test_a_ticket_is_opened_and_read_again_as_the_readme_shows(at: Address) -> None:
+    given = environment(**settings(at))
+    reading = READING.replace("adapters.postgres", "adapters.kafka").replace(
+        '"DATABASE_URL": os.environ["DATABASE_URL"]',
+        '"TURNSTILE_KAFKA": os.environ["TURNSTILE_KAFKA"]',
+    )
+    with serving(**settings(at)):
+        assert "ticket/9 is at version 1\n" == python(OPENING, given)
+        assert "{'build': 'blocked', 'unit': 'blocked'}\n" == python(reading, given)
