@@ -24,7 +24,7 @@ def test_help_names_every_command_with_its_sentence() -> None:
     helped = turnstile("--help")
     assert 0 == helped.returncode
     assert re.search(r"Usage: turnstile .*COMMAND", helped.stdout)
-    for command in ("config", "demo", "diagram", "engine", "intake"):
+    for command in ("asyncapi", "config", "demo", "diagram", "engine", "intake"):
         assert re.search(rf"^  {command} +[A-Z].*\.$", helped.stdout, re.MULTILINE)
         assert 0 == turnstile(command, "--help").returncode
 

@@ -5,7 +5,9 @@ from typing import Any
 
 import click
 
+from adapters.kafka.asyncapi import document
 from domain.automaton import Automaton
+from domain.kinds import DECIDERS
 from domain.ticket.automata import TASK, TICKET
 from workers.cli import configuration, main
 
@@ -22,3 +24,9 @@ def diagram(automaton: str) -> None:
     """Print the AUTOMATON as a Mermaid diagram."""
     automata: dict[str, Automaton[Any]] = {"ticket": TICKET, "task": TASK}
     click.echo(automata[automaton].diagram(), nl=False)
+
+
+@main.command()
+def asyncapi() -> None:
+    """Print what is in the Kafka topics as an AsyncAPI document."""
+    click.echo(json.dumps(document(DECIDERS), indent=2))
