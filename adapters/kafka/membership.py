@@ -90,13 +90,18 @@ class KafkaMembership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokaf
         if self._asking is None:
             # Whoever does not ask for so long is given up by aiokafka (max_poll_interval_ms).
             self._asking = asyncio.ensure_future(self._consumer.getmany(timeout_ms=0))
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._lease / 5):
-                # It is answered when the group is shared out. Never cancelled: aiokafka would take
-                # it for asked for ever.
-                await asyncio.shield(self._asking)
-                self._asking = None
-                await self._changed.wait()
+        # It is answered when the group is shared out. Never cancelled: aiokafka would take it for
+        # asked for ever. aiokafka itself may cancel it, when a broker is away.
+        pause = asyncio.get_running_loop().time() + self._lease / 5
+        answered, _ = await asyncio.wait({self._asking}, timeout=self._lease / 5)
+        if answered:
+            asking, self._asking = self._asking, None
+            if asking.cancelled():
+                raise Unavailable("Kafka: aiokafka has cancelled its own request")
+            asking.result()
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(pause):
+                    await self._changed.wait()
         self._changed.clear()
 
     async def _enter(self) -> None:

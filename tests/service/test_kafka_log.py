@@ -9,7 +9,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 import structlog.testing
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
@@ -272,6 +272,25 @@ async def test_an_engine_goes_on_while_the_group_is_shared_out_anew(place: Kafka
 
 
 # ---------------------------------------------------------------------------------------- records
+
+
+async def test_what_aiokafka_cancels_of_its_own_ends_no_engine(
+    place: KafkaPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does so at times when a broker is away."""
+    asked_for = AIOKafkaConsumer.getmany
+    cancelled = []
+
+    async def getmany(self: Any, *partitions: Any, **options: Any) -> Any:
+        if self._group_id is not None and not cancelled:
+            cancelled.append(self)
+            raise asyncio.CancelledError
+        return await asked_for(self, *partitions, **options)
+
+    monkeypatch.setattr(AIOKafkaConsumer, "getmany", getmany)
+    async with place.open(1) as log, asking(log) as asker, engine_running(log):
+        assert (await asker.ask(asked(Count()))).refusal is None
+    assert cancelled
 
 
 async def test_records_are_cloudevents_under_the_streams_key(place: KafkaPlace) -> None:
