@@ -121,6 +121,7 @@ def read(environment: Mapping[str, str]) -> Config:
     except msgspec.ValidationError as error:
         raise ConfigError(str(error).replace("`$.", "`")) from error
     _check_intake(config)
+    _check_sasl(config)
     return config
 
 
@@ -148,6 +149,12 @@ def _check_intake(config: Config) -> None:
         for command in requests.may:
             if command not in _COMMANDS:
                 raise ConfigError(f'there is no command {command!r} - at `intake."{topic}".may`')
+
+
+def _check_sasl(config: Config) -> None:
+    for name in ("kafka_username", "kafka_password"):
+        if config.kafka_security.startswith("SASL") and getattr(config, name) is None:
+            raise ConfigError(f"{config.kafka_security} needs it, and it is not set - at `{name}`")
 
 
 def _hostname() -> str:

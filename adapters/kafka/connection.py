@@ -1,8 +1,9 @@
 """Where the cluster is, how clients of it are made and ended, and what their errors mean."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from ssl import SSLContext, SSLError
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from aiokafka.helpers import create_ssl_context
 from msgspec import Struct
 
 from adapters.config import Config
+from adapters.kafka.refusals import heard
 from adapters.log import Fenced, LogError, Rejected, Unavailable
 
 REQUEST: Final = 10.0
@@ -69,13 +71,15 @@ class Security(Struct, frozen=True):
         return options
 
     def _context(self) -> SSLContext:
+        files = [file for file in (self.ca, self.certificate, self.key) if file]
         try:
+            for file in files:
+                Path(file).open("rb").close()  # this error names the file, and OpenSSL's does not
             context: SSLContext = create_ssl_context(
                 cafile=self.ca, certfile=self.certificate, keyfile=self.key
             )
         except (OSError, SSLError) as error:
-            files = ", ".join(file for file in (self.ca, self.certificate, self.key) if file)
-            raise Unavailable(f"Kafka: the TLS files {files}: {error}") from error
+            raise Unavailable(f"Kafka: the TLS files {', '.join(files)}: {error}") from error
         return context
 
 
@@ -180,17 +184,18 @@ async def running(client: Any) -> AsyncIterator[Any]:
 
 async def started(client: Any) -> Any:
     """The client when it works. Raises Unavailable, and then it is ended."""
-    starting = asyncio.ensure_future(client.start())
-    try:
-        with translated():
-            async with asyncio.timeout(REQUEST):
-                await asyncio.shield(starting)
-                await asyncio.sleep(0)  # a consumer that is stopped at once would be cancelled
-    except BaseException:
-        # A client of aiokafka that is cut off while it starts leaves connections open.
-        await _over(starting)
-        await ended(client)
-        raise
+    with heard() as refusals:
+        starting = asyncio.ensure_future(client.start())
+        try:
+            with translated(refusals):
+                async with asyncio.timeout(REQUEST):
+                    await asyncio.shield(starting)
+                    await asyncio.sleep(0)  # a consumer that is stopped at once would be cancelled
+        except BaseException:
+            # A client of aiokafka that is cut off while it starts leaves connections open.
+            await _over(starting)
+            await ended(client)
+            raise
     return client
 
 
@@ -201,9 +206,18 @@ async def ended(client: Any) -> None:
         await asyncio.wait({ending}, timeout=ENDING)
     finally:
         if not await _over(ending, 0):
-            with suppress(*FAILURES):
-                await (getattr(client, "client", None) or client._client).close()
+            cluster = getattr(client, "client", None) or client._client
+            for connection in cluster._conns.values():
+                _cut(connection)
+            await _over(asyncio.ensure_future(cluster.close()))
         _hear_out(client)
+
+
+def _cut(connection: Any) -> None:
+    """Wait for no last word: the end of TLS is one, and who is cut off cannot say it."""
+    transport = connection._protocol and connection._protocol._transport
+    if transport is not None:
+        transport.abort()
 
 
 async def _over(work: "asyncio.Future[None]", patience: float = ENDING) -> bool:
@@ -233,17 +247,22 @@ def _hear_out(client: Any) -> None:
 
 
 @contextmanager
-def translated() -> Iterator[None]:
-    """What aiokafka raises becomes the port's."""
+def translated(refusals: Sequence[str] = ()) -> Iterator[None]:
+    """What aiokafka raises becomes the port's; *refusals*, if there are, say why."""
     try:
         yield
     except LogError:
         raise
+    except asyncio.CancelledError as cancelled:  # aiokafka does so to its own at times
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise Unavailable("Kafka: aiokafka has cancelled its own request") from cancelled
     except FAILURES as error:
-        raise meaning([error]) from error
+        raise meaning([error], refusals) from error
 
 
-def meaning(failures: Iterable[BaseException]) -> LogError:
+def meaning(failures: Iterable[BaseException], refusals: Sequence[str] = ()) -> LogError:
     """What some errors of one piece of work mean together: the plainest of them says it."""
     found = list(failures)
     for kinds, word in ((FENCED, Fenced), (REJECTED, Rejected)):
@@ -251,4 +270,4 @@ def meaning(failures: Iterable[BaseException]) -> LogError:
             if isinstance(failure, kinds):
                 return word(f"Kafka: {failure or type(failure).__name__}")
     first = found[0]
-    return Unavailable(f"Kafka: {str(first) or type(first).__name__}")
+    return Unavailable(f"Kafka: {'; '.join(refusals) or str(first) or type(first).__name__}")

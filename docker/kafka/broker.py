@@ -64,17 +64,21 @@ class Node:
 
     Attributes:
         address: `host:port`, the same over a restart.
+        addresses: those of all its listeners, by name.
         log: the file with what it says.
     """
 
-    def __init__(self, number: int, port: int, folder: Path, settings: Mapping[str, str]) -> None:
+    def __init__(
+        self, number: int, ports: Mapping[str, int], folder: Path, settings: Mapping[str, str]
+    ) -> None:
         self.number = number
-        self.address = f"127.0.0.1:{port}"
+        self.addresses = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
+        self.address = self.addresses["PLAINTEXT"]
         self.log = folder / f"node-{number}.log"
         self._folder = folder
         self._settings = {
             "node.id": str(number),
-            "listeners": f"PLAINTEXT://{self.address}",
+            "listeners": ",".join(f"{name}://{at}" for name, at in self.addresses.items()),
             "log.dirs": str(folder / f"node-{number}"),
             **settings,
         }
@@ -89,9 +93,9 @@ class Node:
     async def start(self) -> None:
         """Start it, on what it has stored if anything; return when it serves."""
         properties = self._folder / f"node-{self.number}.properties"
-        listeners = self._settings["listeners"]
-        settings = {**self._settings, "advertised.listeners": listeners.partition(",")[0]}
-        properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+        properties.write_text(
+            "".join(f"{name}={value}\n" for name, value in self._settings.items())
+        )
         if not (self._folder / f"node-{self.number}" / "meta.properties").exists():
             format_ = ("format", "--cluster-id", CLUSTER_ID, "--config", str(properties))
             formatting = await self._java("kafka.tools.StorageTool", *format_)
@@ -167,12 +171,14 @@ async def cluster(
     nodes: int = 1,
     *,
     port: int = 0,
+    listeners: Sequence[str] = (),
     settings: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncIterator[Cluster]:
     """So many nodes as long as the context lasts, on ports from *port* on or any that are free.
 
-    *settings* are Kafka's own and win over ours. At the end the nodes are killed: what the last
-    transactions wrote is in the files all the same.
+    *listeners* are the names of more than the one that speaks PLAINTEXT. *settings* are Kafka's own
+    and win over ours. At the end the nodes are killed: what the last transactions wrote is in the
+    files all the same.
 
     Raises BrokerError.
     """
@@ -203,13 +209,13 @@ async def cluster(
         [
             Node(
                 number,
-                at,
-                folder,
                 {
-                    **common,
-                    "listeners": f"PLAINTEXT://127.0.0.1:{at},"
-                    f"CONTROLLER://127.0.0.1:{controllers[number]}",
+                    "PLAINTEXT": at,
+                    "CONTROLLER": controllers[number],
+                    **dict(zip(listeners, _free_ports(len(listeners)), strict=True)),
                 },
+                folder,
+                common,
             )
             for number, at in zip(numbers, ports, strict=True)
         ]

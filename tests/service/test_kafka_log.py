@@ -102,6 +102,8 @@ async def test_topics_with_different_numbers_of_partitions_are_refused(place: Ka
     async with admin_of(place.address) as admin:
         events = place.address.topic("events")
         await admin.create_topics([NewTopic(events, 5, 1, topic_configs=dict(TOPICS["events"]))])
+        while (await admin.describe_topics([events]))[0]["error_code"]:
+            await asyncio.sleep(0.01)  # the broker has not heard of it yet
     async with place.open() as log:  # the others are made alike
         assert 5 == log.partitions
     async with admin_of(place.address) as admin:
@@ -279,7 +281,7 @@ async def test_what_aiokafka_cancels_of_its_own_ends_no_engine(
 ) -> None:
     """It does so at times when a broker is away."""
     asked_for = AIOKafkaConsumer.getmany
-    cancelled = []
+    cancelled: list[Any] = []
 
     async def getmany(self: Any, *partitions: Any, **options: Any) -> Any:
         if self._group_id is not None and not cancelled:
