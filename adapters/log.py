@@ -10,7 +10,7 @@ up to which it has decided true together; replies follow it and may be lost.
 `tests/contract` is the other half of this file: each adapter passes it, on a real server.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, Protocol
@@ -165,7 +165,7 @@ class Log(Protocol):
         """An address for answers, as long as the context lasts."""
         ...
 
-    def follow(self, partition: int, after: int = 0) -> AsyncIterator[Sequence[Recorded]]:
+    def follow(self, partition: int, after: int = 0) -> AsyncGenerator[Sequence[Recorded], None]:
         """The committed events behind sequence *after*, in order, for ever.
 
         Raises:

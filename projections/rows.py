@@ -18,7 +18,7 @@ class Ticket(Struct):
     `reason` says why it ended, `ended` tells when. Of its `tasks`, so many are `waiting` (blocked,
     held, ready), `working` (claimed, running), and have `passed`, `failed` (or ran too long),
     `errored` and were `dropped` (skipped, cancelled). `version` and `sequence` are those of its
-    last event, `changed_at` is when that was.
+    last event, `changed_at` is when that was. A ticket with a `problem` could not be folded on.
     """
 
     ticket: str
@@ -52,6 +52,7 @@ class Ticket(Struct):
     version: int = 0
     sequence: int = 0
     changed_at: datetime | None = None
+    problem: str | None = None
 
 
 class Task(Struct):

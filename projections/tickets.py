@@ -53,7 +53,8 @@ class View(Struct):
 class Changes(Struct):
     """Rows to be written. What is new is not among what has changed.
 
-    `refused` are the (ticket, token) of attempts whose reports came too late.
+    `refused` are the (ticket, token) of attempts whose reports came too late, `problems` the
+    tickets that could not be folded on, and why.
     """
 
     new_tickets: Sequence[Ticket]
@@ -64,6 +65,7 @@ class Changes(Struct):
     attempts: Sequence[Attempt]
     results: Sequence[Result]
     refused: Sequence[tuple[str, int]]
+    problems: Sequence[tuple[str, str]]
 
 
 class Views:
@@ -72,6 +74,7 @@ class Views:
     def __init__(self, partition: int) -> None:
         self._partition = partition
         self._views: dict[str, View] = {}
+        self._quarantined: set[str] = set()
         self._begin()
 
     def _begin(self) -> None:
@@ -84,6 +87,7 @@ class Views:
         self._attempts: dict[int, Attempt] = {}
         self._results: list[Result] = []
         self._refused: list[tuple[str, int]] = []
+        self._problems: list[tuple[str, str]] = []
 
     def unknown(self, events: Iterable[Recorded]) -> set[str]:
         """The ids of tickets that must be loaded before these events can be folded."""
@@ -96,24 +100,29 @@ class Views:
             id_ = stream[len(KIND) :]
             if type(recorded.event) is e.TicketOpened:
                 known.add(id_)
-            elif id_ not in known and id_ not in self._views:
+            elif not (id_ in known or id_ in self._views or id_ in self._quarantined):
                 missing.add(id_)
         return missing
 
     def load(self, views: Iterable[View]) -> None:
         """Know these, as their rows say."""
         for view in views:
-            self._views[view.ticket.ticket] = view
+            if view.ticket.problem is None:
+                self._views[view.ticket.ticket] = view
+            else:
+                self._quarantined.add(view.ticket.ticket)
 
     def fold(self, recorded: Recorded) -> None:
         """Change by one event. Streams that are no tickets are no affair of these views.
 
-        Raises VersionGap. Whatever it raises, the ticket is to be forgotten (`forget`).
+        Raises VersionGap, and whatever an event raises that does not fit: `forget` its ticket then.
         """
         stream, event = recorded.originator_id, recorded.event
         if not stream.startswith(KIND):
             return
         id_ = stream[len(KIND) :]
+        if id_ in self._quarantined:
+            return
         kind = type(event)
         if kind is e.TicketOpened:
             view = self._views[id_] = self._opened(id_, event, recorded)  # type: ignore[arg-type]
@@ -132,8 +141,14 @@ class Views:
         if id(ticket) not in self._new_tickets:
             self._tickets[id(ticket)] = ticket
 
+    def quarantine(self, id_: str, problem: str) -> None:
+        """Fold the ticket no more, leave its rows as they are, and say why."""
+        self._quarantined.add(id_)
+        self._problems.append((id_, problem))
+        self._views.pop(id_, None)
+
     def forget(self, id_: str) -> None:
-        """Know nothing of the ticket, and leave its rows as they are."""
+        """Know nothing of the ticket, as if no event of it had come since the last changes."""
         self._views.pop(id_, None)
         for collected in (
             self._new_tickets,
@@ -159,10 +174,11 @@ class Views:
             attempts=list(self._attempts.values()),
             results=self._results,
             refused=self._refused,
+            problems=self._problems,
         )
         for ticket in (*changes.new_tickets, *changes.tickets):
             if ticket.state not in _open:
-                del self._views[ticket.ticket]
+                self._views.pop(ticket.ticket, None)
         self._begin()
         return changes
 

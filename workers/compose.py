@@ -15,21 +15,25 @@ from adapters.log import Log, Unavailable
 from adapters.postgres import log as postgres
 from adapters.postgres.connection import Address as PostgresAddress
 from adapters.postgres.server import ServerError, shared
+from adapters.postgres.views.tickets import TicketsView, open_tickets
+from adapters.postgres.views.tickets import of as tickets_of
 from adapters.requests import Desk
 from domain.decider import Deciders
 from domain.kinds import DECIDERS
 from workers.engine import Engine, Pace
 from workers.intake import Intake
+from workers.projector import Projector
 from workers.watchdog import Watchdog
 
 
 class Service(Struct, frozen=True):
-    """What a process of any role works with."""
+    """What a process of any role works with. Not every role needs the views."""
 
     config: Config
     deciders: Deciders
     codec: Codec
     log: Log
+    tickets: TicketsView | None = None
 
     def engine(self, watchdog: Watchdog | None = None) -> Engine:
         """An engine of this service."""
@@ -51,15 +55,25 @@ class Service(Struct, frozen=True):
         )
         return Intake(self.log, opening, batch=config.batch, watchdog=watchdog)
 
+    def projector(self, watchdog: Watchdog | None = None) -> Projector:
+        """A projector of this service, which was assembled with its views."""
+        assert self.tickets is not None
+        return Projector(self.config.name, self.log, [self.tickets], watchdog=watchdog)
+
 
 @asynccontextmanager
-async def assemble(config: Config) -> AsyncIterator[Service]:
-    """Open what the configuration names. Raises LogError."""
+async def assemble(config: Config, *, views: bool = False) -> AsyncIterator[Service]:
+    """Open what the configuration names, with the *views* if they are wanted. Raises LogError."""
     codec = Codec(DECIDERS)
     async with AsyncExitStack() as stack:
         opening = _in_kafka if config.kafka else _in_postgres
         log = await stack.enter_async_context(opening(config, codec))
-        yield Service(config, DECIDERS, codec, log)
+        tickets = None
+        if views:
+            database = await stack.enter_async_context(_database(config))
+            genesis = [await log.genesis(n) for n in range(log.partitions)]
+            tickets = await open_tickets(tickets_of(database), genesis, lease=config.lease)
+        yield Service(config, DECIDERS, codec, log, tickets)
 
 
 @asynccontextmanager
@@ -78,6 +92,16 @@ async def _in_kafka(config: Config, codec: Codec) -> AsyncIterator[Log]:
 @asynccontextmanager
 async def _in_postgres(config: Config, codec: Codec) -> AsyncIterator[Log]:
     """The log in the database that the configuration names, or in the bundled one."""
+    async with (
+        _database(config) as database,
+        postgres.open_log(database, codec, partitions=config.partitions, lease=config.lease) as log,
+    ):
+        yield log
+
+
+@asynccontextmanager
+async def _database(config: Config) -> AsyncIterator[PostgresAddress]:
+    """The database that the configuration names, or the bundled one."""
     async with AsyncExitStack() as stack:
         dsn = config.database_url
         if dsn is None:
@@ -85,7 +109,4 @@ async def _in_postgres(config: Config, codec: Codec) -> AsyncIterator[Log]:
                 dsn = await stack.enter_async_context(shared(Path(config.data) / "postgres"))
             except ServerError as error:
                 raise Unavailable(str(error)) from error
-        address = PostgresAddress(dsn, config.schema)
-        yield await stack.enter_async_context(
-            postgres.open_log(address, codec, partitions=config.partitions, lease=config.lease)
-        )
+        yield PostgresAddress(dsn, config.schema)

@@ -8,6 +8,7 @@ import asyncio
 import gc
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from logging import DEBUG
 from time import monotonic
 
@@ -28,6 +29,7 @@ from adapters.log import (
 )
 from domain.decider import Deciders
 from workers.partition import Partition
+from workers.serving import Serving, serve
 from workers.watchdog import Watchdog
 
 log = structlog.get_logger()
@@ -43,15 +45,6 @@ class Pace(Struct, frozen=True):
     batch: int = 2_000
     linger: float = 0.010
     idle: float = 1.0
-
-
-class Serving:
-    """The task that serves a partition. Between a decision and its commit it is not disturbed."""
-
-    def __init__(self, task: "asyncio.Task[None]") -> None:
-        self.task = task
-        self.stopping = False
-        self.may_be_cancelled = True
 
 
 class Engine:
@@ -77,7 +70,6 @@ class Engine:
         self._pace = pace or Pace()
         self._watchdog = watchdog or Watchdog(None)
         self._clock = clock
-        self._serving: dict[int, Serving] = {}
         self._careful: dict[int, int] = {}
         self._hopeless: dict[int, tuple[int, str]] = {}
         self._stopping = asyncio.Event()
@@ -93,51 +85,10 @@ class Engine:
         than the log), Gap and VersionGap (the log is damaged).
         """
         gc.set_threshold(100_000, 50, 1_000)  # states are many, live long and are no garbage
-        stopped = asyncio.create_task(self._stopping.wait())
-        try:
-            async with self._log.join(self.name) as membership:
-                try:
-                    while True:
-                        look = asyncio.create_task(membership.granted())
-                        await asyncio.wait({look, stopped}, return_when=asyncio.FIRST_COMPLETED)
-                        if self._stopping.is_set():
-                            look.cancel()
-                            await asyncio.wait({look})
-                            return
-                        self._reap()
-                        await self._serve_just(membership, look.result())
-                finally:
-                    await self._end(set(self._serving))
-        finally:
-            stopped.cancel()
+        async with self._log.join(self.name) as membership:
+            await serve(membership, partial(self._serve, membership), self._stopping)
 
-    async def _serve_just(self, membership: Membership, granted: frozenset[int]) -> None:
-        """Serve what is granted and nothing else."""
-        await self._end(set(self._serving) - granted)
-        for partition in granted - set(self._serving):
-            self._serving[partition] = Serving(
-                asyncio.create_task(self._serve(membership, partition))
-            )
-
-    async def _end(self, partitions: set[int]) -> None:
-        ending = [self._serving[partition] for partition in partitions]
-        for one in ending:
-            one.stopping = True
-            if one.may_be_cancelled:
-                one.task.cancel()
-        if ending:
-            await asyncio.wait({one.task for one in ending})
-        self._reap()
-
-    def _reap(self) -> None:
-        """Forget what serves no more; raise what no retry can mend."""
-        for partition, one in list(self._serving.items()):
-            if one.task.done():
-                del self._serving[partition]
-                if not one.task.cancelled() and (error := one.task.exception()):
-                    raise error
-
-    async def _serve(self, membership: Membership, number: int) -> None:
+    async def _serve(self, membership: Membership, number: int, serving: Serving) -> None:
         """Take a partition over and serve it, until told to end or another has it."""
         name = f"partition {number}"
         self._watchdog.moved(name)
@@ -146,10 +97,13 @@ class Engine:
             owner = await membership.take(number)
             partition = await self._recover(owner, name)
             self.partitions[number] = partition
-            while not self._serving[number].stopping:
+            while not serving.stopping:
                 batch = await self._batch(owner)
                 if batch:
+                    # Between a decision and its commit it is not to be disturbed.
+                    serving.may_be_cancelled = False
                     await self._decide(owner, partition, batch)
+                    serving.may_be_cancelled = True
                 self._watchdog.moved(name)
         except (Fenced, Unavailable, ClockAhead, Rejected) as error:
             # What was decided last may be no truth: the state goes with the partition.
@@ -205,8 +159,6 @@ class Engine:
         return batch
 
     async def _decide(self, owner: Owner, partition: Partition, batch: list[Received]) -> None:
-        serving = self._serving[owner.partition]
-        serving.may_be_cancelled = False
         began = monotonic()
         decided = partition.decide(self._fit(owner.partition, batch), self._clock())
         thought = monotonic()
@@ -217,7 +169,6 @@ class Engine:
             raise
         self._calm(owner.partition, decided.upto)
         done = monotonic()
-        serving.may_be_cancelled = True
         log.info(
             "batch",
             partition=owner.partition,

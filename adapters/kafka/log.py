@@ -1,7 +1,7 @@
 """The log in Kafka's topics, through aiokafka."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -94,7 +94,9 @@ class KafkaLog:
                 await consumer.seek_to_end()
             yield KafkaReplies(consumer, f"{partition.partition}.{name.hex}")
 
-    async def follow(self, partition: int, after: int = 0) -> AsyncIterator[Sequence[Recorded]]:
+    async def follow(
+        self, partition: int, after: int = 0
+    ) -> AsyncGenerator[Sequence[Recorded], None]:
         """The committed events behind sequence *after*, in order, for ever."""
         async with running(self._address.consumer()) as consumer:
             events = Events(consumer, self._topic("events", partition), self._codec, after)

@@ -1,7 +1,7 @@
 """The log in PostgreSQL's tables, through asyncpg."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -63,7 +63,7 @@ async def migrate(
 async def _create(connection: "Connection", name: str, partitions: int) -> None:
     await connection.execute("SELECT pg_advisory_xact_lock(hashtext($1))", name)
     await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{name}"')
-    await connection.execute(schema())
+    await connection.execute(schema("log"))
     await connection.execute(SQL["create_partitions"], partitions, FORMAT)
 
 
@@ -98,7 +98,7 @@ async def _cancelled(task: "asyncio.Task[None]") -> None:
 
 
 class PostgresLog:
-    """Partitions as tables; see `sql/schema.sql`."""
+    """Partitions as tables; see `sql/log_tables.sql`."""
 
     def __init__(
         self,
@@ -162,7 +162,9 @@ class PostgresLog:
         finally:
             self._bell.unsubscribe(channel, replies.arrived)
 
-    async def follow(self, partition: int, after: int = 0) -> AsyncIterator[Sequence[Recorded]]:
+    async def follow(
+        self, partition: int, after: int = 0
+    ) -> AsyncGenerator[Sequence[Recorded], None]:
         """The committed events behind sequence *after*, in order, for ever."""
         rung = asyncio.Event()
 
@@ -204,15 +206,13 @@ class PostgresLog:
     def join(self, name: str) -> AbstractAsyncContextManager[PostgresMembership]:
         """Be one of the engines of this log."""
         return joined(
-            PostgresMembership(
-                self._address,
-                self._codec,
-                self._bell,
-                self._genesis,
-                name,
-                self._lease,
-                self._clock,
-            )
+            self._address,
+            self._codec,
+            self._bell,
+            self._genesis,
+            name,
+            self._lease,
+            self._clock,
         )
 
 

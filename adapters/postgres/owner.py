@@ -5,20 +5,17 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from time import monotonic
-from typing import TYPE_CHECKING
 
 import asyncpg
 import msgspec
 
 from adapters.codec import Codec, Undecodable
-from adapters.log import Decided, Fenced, Gap, Genesis, Received, Rejected, Reply, Unavailable
-from adapters.postgres.connection import Address, Bell, close, translated
+from adapters.log import Decided, Gap, Genesis, Received, Rejected, Reply
+from adapters.postgres.connection import Address, Bell, translated
 from adapters.postgres.read import PAGE, PAGE_BYTES, read
+from adapters.postgres.sharing import Held
 from adapters.postgres.statements import load
 from domain.envelope import Recorded, Submitted
-
-if TYPE_CHECKING:
-    from adapters.postgres.connection import Connection
 
 SQL = load("log")
 PAYLOAD = 7_900
@@ -35,27 +32,25 @@ FORGET = 60.0
 
 
 class PostgresOwner:
-    """Owns a partition through a connection of its own, until its epoch is over."""
+    """Owns a partition, until its epoch is over."""
 
     def __init__(
         self,
         address: Address,
         codec: Codec,
         bell: Bell,
-        connection: "Connection",
+        held: Held,
         genesis: Genesis,
-        partition: int,
-        epoch: int,
-        sequence: int,
     ) -> None:
-        self.partition = partition
+        self.partition = held.partition
         self.genesis = genesis
-        self.epoch = epoch
+        self.epoch = held.epoch
         self._address = address
         self._codec = codec
         self._bell = bell
-        self._connection = connection
-        self._fence = self._sequence = sequence
+        self._held = held
+        self._connection = held.connection
+        self._fence = self._sequence = held.sequence
         self._position = 0
         self._decided = 0
         self.forget_every = FORGET
@@ -82,7 +77,7 @@ class PostgresOwner:
         with translated():
             position = await self._connection.fetchval(SQL["position"], self.partition, self.epoch)
         if position is None:
-            raise Fenced(f"partition {self.partition} has another owner")
+            raise self._held.lost()
         self._position = self._decided = max(position, upto)
         return self._position
 
@@ -169,16 +164,14 @@ class PostgresOwner:
                 [payload for _, payload in notes],
             )
         if not owned:
-            raise Fenced(f"partition {self.partition} has another owner than epoch {self.epoch}")
+            raise self._held.lost()
         self._sequence += len(facts)
         self._decided = decided.upto
 
     async def release(self) -> None:
         """Give the partition back."""
         self._bell.unsubscribe(self._channel, self._ring)
-        with suppress(Unavailable), translated():
-            await self._connection.execute(SQL["release"], self.partition, self.epoch, timeout=2)
-        await close(self._connection)
+        await self._held.release()
 
 
 @contextmanager

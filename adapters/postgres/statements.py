@@ -12,6 +12,6 @@ def load(name: str) -> Mapping[str, str]:
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
-def schema() -> str:
-    """What makes the tables."""
-    return files(__package__).joinpath("sql", "schema.sql").read_text()
+def schema(name: str) -> str:
+    """What makes the tables of `sql/<name>_tables.sql`."""
+    return files(__package__).joinpath("sql", f"{name}_tables.sql").read_text()

@@ -117,7 +117,7 @@ async def all_of(log: Log, partition: int = 0, last: int = 0) -> list[Recorded]:
     """The events of a partition as other readers have them, up to sequence *last* at the least."""
     seen: list[Recorded] = []
     end = max(last, await log.end(partition))
-    async with aclosing(log.follow(partition)) as pages:  # type: ignore[type-var]
+    async with aclosing(log.follow(partition)) as pages:
         while len(seen) < end:
             seen += await anext(pages)
     return seen

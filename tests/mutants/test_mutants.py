@@ -51,23 +51,18 @@ MUTANTS = (
         "test_a_position_committed_while_another_waits_to_take_over_counts",
         (
             (
-                "adapters/postgres/membership.py",
+                "adapters/postgres/sharing.py",
                 "            row = await self._fence(connection, partition)\n",
-                "            early = await connection.fetchval(\n"
+                "            Held.early = await connection.fetchval(\n"
                 '                "SELECT position FROM partitions WHERE partition = $1",\n'
                 "                partition,\n"
                 "            )\n"
                 "            row = await self._fence(connection, partition)\n",
             ),
             (
-                "adapters/postgres/membership.py",
-                "        return PostgresOwner(\n",
-                "        PostgresOwner.early = early\n        return PostgresOwner(\n",
-            ),
-            (
                 "adapters/postgres/owner.py",
                 "        self._position = self._decided = max(position, upto)\n",
-                "        self._position = self._decided = max(self.early, upto)\n",
+                "        self._position = self._decided = max(self._held.early, upto)\n",
             ),
         ),
     ),
@@ -99,7 +94,7 @@ MUTANTS = (
                 "    SELECT nextval('positions') * 1000 + $2 - $2 AS before\n",
             ),
             (
-                "adapters/postgres/sql/schema.sql",
+                "adapters/postgres/sql/log_tables.sql",
                 "CREATE TABLE IF NOT EXISTS members",
                 "CREATE SEQUENCE IF NOT EXISTS positions;\nCREATE TABLE IF NOT EXISTS members",
             ),

@@ -30,6 +30,8 @@ class Tables:
         _update(self.attempts, (((row.ticket, row.token), row) for row in changes.attempts))
         for key in changes.refused:
             self.attempts[key].refused = True
+        for ticket, problem in changes.problems:
+            self.tickets[ticket].problem = problem
 
     def load(self, ids: Iterable[str]) -> Iterable[View]:
         """The rows of these tickets, with the attempts that are under way."""

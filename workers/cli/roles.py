@@ -37,6 +37,12 @@ def engine() -> None:
 
 
 @main.command()
+def projector() -> None:
+    """Fold the log's events into the views that answer queries."""
+    run(_serve("projector", configuration(), Service.projector, views=True))
+
+
+@main.command()
 def intake() -> None:
     """Make commands of what foreign producers ask for in their Kafka topics."""
     config = configuration()
@@ -47,10 +53,16 @@ def intake() -> None:
     run(_serve("intake", config, Service.intake))
 
 
-async def _serve(name: str, config: Config, role_of: Callable[[Service, Watchdog], Role]) -> None:
+async def _serve(
+    name: str,
+    config: Config,
+    role_of: Callable[[Service, Watchdog], Role],
+    *,
+    views: bool = False,
+) -> None:
     watchdog = Watchdog(config.watchdog)
     try:
-        async with assemble(config) as service:
+        async with assemble(config, views=views) as service:
             role = role_of(service, watchdog)
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):

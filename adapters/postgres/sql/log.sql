@@ -64,12 +64,6 @@ FROM (
 ) AS counted
 WHERE before < $4 ORDER BY sequence;
 
--- name: take
-UPDATE partitions
-SET owner = $2, epoch = epoch + 1, owned_till = clock_timestamp() + $3::interval
-WHERE partition = $1 AND (owner IS NULL OR owner = $2 OR owned_till < clock_timestamp())
-RETURNING epoch, sequence, clock_timestamp() AS now;
-
 -- name: position
 SELECT position FROM partitions WHERE partition = $1 AND epoch = $2;
 
@@ -93,28 +87,3 @@ WITH head AS (
 )
 SELECT pg_notify(n.channel, n.payload)
 FROM head, unnest($19::text[], $20::text[]) AS n (channel, payload);
-
--- name: release
-UPDATE partitions SET owner = NULL, owned_till = '-infinity' WHERE partition = $1 AND epoch = $2;
-
--- name: blockers
-SELECT pg_terminate_backend(blocker)
-FROM pg_stat_activity, unnest(pg_blocking_pids(pid)) AS blocker
-WHERE pid = $1;
-
--- name: join
-INSERT INTO members (member, till) VALUES ($1, clock_timestamp() + $2::interval)
-ON CONFLICT (member) DO UPDATE SET till = excluded.till;
-
--- name: renew
-UPDATE partitions SET owned_till = clock_timestamp() + $2::interval WHERE owner = $1;
-
--- name: leave
-DELETE FROM members WHERE member = $1 OR till < clock_timestamp() - interval '1 hour';
-
--- name: members
-SELECT member FROM members WHERE till > clock_timestamp() ORDER BY member;
-
--- name: owners
-SELECT partition, CASE WHEN owned_till > clock_timestamp() THEN owner END AS owner
-FROM partitions ORDER BY partition;

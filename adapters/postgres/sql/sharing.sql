@@ -1,0 +1,30 @@
+-- name: join
+INSERT INTO members (member, till) VALUES ($1, clock_timestamp() + $2::interval)
+ON CONFLICT (member) DO UPDATE SET till = excluded.till;
+
+-- name: renew
+UPDATE partitions SET owned_till = clock_timestamp() + $2::interval WHERE owner = $1;
+
+-- name: leave
+DELETE FROM members WHERE member = $1 OR till < clock_timestamp() - interval '1 hour';
+
+-- name: members
+SELECT member FROM members WHERE till > clock_timestamp() ORDER BY member;
+
+-- name: owners
+SELECT partition, CASE WHEN owned_till > clock_timestamp() THEN owner END AS owner
+FROM partitions ORDER BY partition;
+
+-- name: take
+UPDATE partitions
+SET owner = $2, epoch = epoch + 1, owned_till = clock_timestamp() + $3::interval
+WHERE partition = $1 AND (owner IS NULL OR owner = $2 OR owned_till < clock_timestamp())
+RETURNING epoch, sequence, clock_timestamp() AS now;
+
+-- name: release
+UPDATE partitions SET owner = NULL, owned_till = '-infinity' WHERE partition = $1 AND epoch = $2;
+
+-- name: blockers
+SELECT pg_terminate_backend(blocker)
+FROM pg_stat_activity, unnest(pg_blocking_pids(pid)) AS blocker
+WHERE pid = $1;

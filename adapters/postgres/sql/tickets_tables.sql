@@ -1,0 +1,113 @@
+-- The views of tickets: see `projections/rows.py`.
+
+CREATE TABLE IF NOT EXISTS tickets (
+    ticket           text PRIMARY KEY,
+    partition        integer NOT NULL,
+    kind             text NOT NULL,
+    project          text NOT NULL,
+    name             text NOT NULL,
+    revision         text NOT NULL,
+    url              text,
+    labels           jsonb NOT NULL,
+    supersedes       text,
+    supersedes_order bigint,
+    not_before       timestamptz,
+    opened_at        timestamptz NOT NULL,
+    opened_by        text NOT NULL,
+    state            text NOT NULL CHECK (state IN ('queued', 'running', 'passed', 'failed',
+                         'errored', 'cancelled', 'superseded', 'expired')),
+    priority         integer NOT NULL,
+    sealed           boolean NOT NULL,
+    deadline         timestamptz NOT NULL,
+    started_at       timestamptz,
+    ended_at         timestamptz,
+    reason           text NOT NULL,
+    superseded_by    text,
+    tasks            integer NOT NULL CHECK (
+                         tasks = waiting + working + passed + failed + errored + dropped),
+    waiting          integer NOT NULL CHECK (waiting >= 0),
+    working          integer NOT NULL CHECK (working >= 0),
+    passed           integer NOT NULL CHECK (passed >= 0),
+    failed           integer NOT NULL CHECK (failed >= 0),
+    errored          integer NOT NULL CHECK (errored >= 0),
+    dropped          integer NOT NULL CHECK (dropped >= 0),
+    version          integer NOT NULL CHECK (version > 0),
+    sequence         bigint NOT NULL CHECK (sequence > 0),
+    changed_at       timestamptz NOT NULL,
+    problem          text
+) WITH (fillfactor = 60);
+
+CREATE INDEX IF NOT EXISTS tickets_opened ON tickets (opened_at, ticket);
+CREATE INDEX IF NOT EXISTS tickets_project ON tickets (project, opened_at, ticket);
+CREATE INDEX IF NOT EXISTS tickets_open ON tickets (deadline)
+    WHERE state IN ('queued', 'running');
+CREATE INDEX IF NOT EXISTS tickets_supersedes ON tickets (supersedes, supersedes_order)
+    WHERE supersedes IS NOT NULL;
+
+CREATE TABLE IF NOT EXISTS tasks (
+    ticket    text NOT NULL,
+    task      text NOT NULL,
+    n         integer NOT NULL CHECK (n >= 0),
+    project   text NOT NULL,
+    class     text NOT NULL,
+    required  boolean NOT NULL,
+    spec      json NOT NULL,
+    state     text NOT NULL CHECK (state IN ('blocked', 'held', 'ready', 'claimed', 'running',
+                  'passed', 'failed', 'errored', 'timed_out', 'skipped', 'cancelled')),
+    since     timestamptz NOT NULL,
+    created   text NOT NULL,
+    ready_at  timestamptz,
+    rank      double precision CHECK ((rank IS NOT NULL) = (state = 'ready')),
+    attempts  integer NOT NULL CHECK (attempts >= 0),
+    token     integer,
+    worker    text,
+    execution text,
+    outcome   text,
+    reason    text NOT NULL,
+    because   text,
+    PRIMARY KEY (ticket, task)
+) WITH (fillfactor = 60);
+
+CREATE INDEX IF NOT EXISTS tasks_queue ON tasks (class, project, rank) WHERE rank IS NOT NULL;
+
+CREATE TABLE IF NOT EXISTS attempts (
+    ticket     text NOT NULL,
+    token      integer NOT NULL,
+    task       text NOT NULL,
+    number     integer NOT NULL CHECK (number > 0),
+    worker     text NOT NULL,
+    request    text NOT NULL,
+    lease      double precision NOT NULL,
+    created    text NOT NULL,
+    claimed_at timestamptz NOT NULL,
+    started_at timestamptz,
+    ended_at   timestamptz,
+    ended      text CHECK ((ended IS NULL) = (ended_at IS NULL)),
+    execution  text,
+    outcome    text,
+    reason     text NOT NULL,
+    log        text,
+    artifacts  json NOT NULL,
+    refused    boolean NOT NULL,
+    PRIMARY KEY (ticket, token)
+) WITH (fillfactor = 60);
+
+CREATE INDEX IF NOT EXISTS attempts_worker ON attempts (worker, claimed_at);
+
+CREATE TABLE IF NOT EXISTS results (
+    ticket   text NOT NULL,
+    token    integer NOT NULL,
+    n        integer NOT NULL CHECK (n >= 0),
+    task     text NOT NULL,
+    project  text NOT NULL,
+    testcase text NOT NULL,
+    outcome  text NOT NULL CHECK (outcome IN ('passed', 'failed', 'info', 'needs_inspection',
+                 'skipped')),
+    summary  text NOT NULL,
+    duration double precision,
+    log      text,
+    at       timestamptz NOT NULL,
+    PRIMARY KEY (ticket, token, n)
+) WITH (fillfactor = 100);
+
+CREATE INDEX IF NOT EXISTS results_testcase ON results (testcase, at);

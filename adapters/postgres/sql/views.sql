@@ -1,0 +1,71 @@
+-- name: create_partitions
+INSERT INTO partitions (partition, log)
+SELECT n - 1, log FROM unnest($1::uuid[]) WITH ORDINALITY AS p (log, n)
+WHERE NOT EXISTS (SELECT FROM partitions);
+
+-- name: partitions
+SELECT partition, log, sequence, event FROM partitions ORDER BY partition;
+
+-- name: advance
+-- Compare-and-set; who waits for the rows is told of them with the commit.
+WITH moved AS (
+    UPDATE partitions SET sequence = $4, event = $5
+    WHERE partition = $1 AND epoch = $2 AND sequence = $3
+    RETURNING partition, sequence
+)
+SELECT pg_notify($6, partition || ':' || sequence) FROM moved;
+
+-- name: tickets
+SELECT * FROM tickets WHERE ticket = ANY ($1);
+
+-- name: tasks
+SELECT * FROM tasks WHERE ticket = ANY ($1) ORDER BY ticket, n;
+
+-- name: attempts_under_way
+SELECT * FROM attempts WHERE ticket = ANY ($1) AND ended IS NULL;
+
+-- name: update_tickets
+UPDATE tickets AS t
+SET state = c.state, priority = c.priority, sealed = c.sealed, deadline = c.deadline,
+    started_at = c.started_at, ended_at = c.ended_at, reason = c.reason,
+    superseded_by = c.superseded_by, tasks = c.tasks, waiting = c.waiting, working = c.working,
+    passed = c.passed, failed = c.failed, errored = c.errored, dropped = c.dropped,
+    version = c.version, sequence = c.sequence, changed_at = c.changed_at
+FROM unnest($1::text[], $2::text[], $3::integer[], $4::boolean[], $5::timestamptz[],
+            $6::timestamptz[], $7::timestamptz[], $8::text[], $9::text[], $10::integer[],
+            $11::integer[], $12::integer[], $13::integer[], $14::integer[], $15::integer[],
+            $16::integer[], $17::integer[], $18::bigint[], $19::timestamptz[])
+    AS c (ticket, state, priority, sealed, deadline, started_at, ended_at, reason, superseded_by,
+          tasks, waiting, working, passed, failed, errored, dropped, version, sequence, changed_at)
+WHERE t.ticket = c.ticket;
+
+-- name: update_tasks
+UPDATE tasks AS t
+SET state = c.state, since = c.since, created = c.created, ready_at = c.ready_at, rank = c.rank,
+    attempts = c.attempts, token = c.token, worker = c.worker, execution = c.execution,
+    outcome = c.outcome, reason = c.reason, because = c.because
+FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::timestamptz[],
+            $7::double precision[], $8::integer[], $9::integer[], $10::text[], $11::text[],
+            $12::text[], $13::text[], $14::text[])
+    AS c (ticket, task, state, since, created, ready_at, rank, attempts, token, worker, execution,
+          outcome, reason, because)
+WHERE t.ticket = c.ticket AND t.task = c.task;
+
+-- name: update_attempts
+UPDATE attempts AS a
+SET started_at = c.started_at, ended_at = c.ended_at, ended = c.ended, execution = c.execution,
+    outcome = c.outcome, reason = c.reason, log = c.log, artifacts = c.artifacts
+FROM unnest($1::text[], $2::integer[], $3::timestamptz[], $4::timestamptz[], $5::text[],
+            $6::text[], $7::text[], $8::text[], $9::text[], $10::json[])
+    AS c (ticket, token, started_at, ended_at, ended, execution, outcome, reason, log, artifacts)
+WHERE a.ticket = c.ticket AND a.token = c.token;
+
+-- name: refuse
+UPDATE attempts AS a SET refused = true
+FROM unnest($1::text[], $2::integer[]) AS c (ticket, token)
+WHERE a.ticket = c.ticket AND a.token = c.token;
+
+-- name: quarantine
+UPDATE tickets AS t SET problem = c.problem
+FROM unnest($1::text[], $2::text[]) AS c (ticket, problem)
+WHERE t.ticket = c.ticket;

@@ -1,0 +1,135 @@
+"""One partition of the views of tickets, folded into PostgreSQL."""
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import structlog
+
+from adapters.postgres.connection import translated
+from adapters.postgres.sharing import Held
+from adapters.postgres.statements import load
+from adapters.postgres.views import rows
+from domain.envelope import Recorded
+from domain.stream import VersionGap
+from projections.rows import Attempt, Result, Task, Ticket
+from projections.tickets import KIND, Changes, View, Views
+
+if TYPE_CHECKING:
+    from adapters.postgres.connection import Connection
+
+SQL = load("views")
+
+log = structlog.get_logger()
+
+
+class TicketsFold:
+    """Folds through a connection of its own, until its epoch is over."""
+
+    def __init__(self, held: Held, event: UUID | None, channel: str) -> None:
+        self.partition = held.partition
+        self.sequence = held.sequence
+        self.event = event
+        self._held = held
+        self._channel = channel
+        self._views = Views(held.partition)
+
+    async def fold(self, events: Sequence[Recorded]) -> None:
+        """Fold the next events; rows and position become true in one transaction."""
+        connection = self._held.connection
+        with translated():
+            if unknown := self._views.unknown(events):
+                self._views.load(await loaded(connection, unknown))
+            for n, recorded in enumerate(events):
+                try:
+                    self._views.fold(recorded)
+                except VersionGap:
+                    raise
+                except Exception as error:
+                    await self._put_aside(recorded, events[:n], error)
+            last = events[-1]
+            async with connection.transaction():
+                moved = await connection.fetch(
+                    SQL["advance"],
+                    self.partition,
+                    self._held.epoch,
+                    self.sequence,
+                    last.sequence,
+                    last.id,
+                    self._channel,
+                )
+                if not moved:
+                    raise self._held.lost()
+                await write(connection, self._views.changes())
+        self.sequence, self.event = last.sequence, last.id
+
+    async def _put_aside(
+        self, recorded: Recorded, before: Sequence[Recorded], error: Exception
+    ) -> None:
+        """As in the engine: one ticket that cannot be folded must not stop the others.
+
+        Its rows stay as they were before the event that cannot be.
+        """
+        stream = recorded.originator_id
+        log.critical(
+            "view_quarantined",
+            stream=stream,
+            version=recorded.originator_version,
+            sequence=recorded.sequence,
+            exc_info=error,
+        )
+        id_ = stream.removeprefix(KIND)
+        self._views.forget(id_)
+        own = [event for event in before if event.originator_id == stream]
+        self._views.load(await loaded(self._held.connection, self._views.unknown(own)))
+        for event in own:
+            self._views.fold(event)
+        self._views.quarantine(id_, f"version {recorded.originator_version}: {error!r}")
+
+    async def release(self) -> None:
+        """Give the partition back."""
+        await self._held.release()
+
+
+async def loaded(connection: "Connection", ids: Collection[str]) -> Iterable[View]:
+    """What the rows say of these tickets."""
+    wanted = list(ids)
+    views = {
+        record["ticket"]: View(rows.read(Ticket, record), {}, {})
+        for record in await connection.fetch(SQL["tickets"], wanted)
+    }
+    for record in await connection.fetch(SQL["tasks"], wanted):
+        task = rows.read(Task, record)
+        views[task.ticket].tasks[task.task] = task
+    for record in await connection.fetch(SQL["attempts_under_way"], wanted):
+        attempt = rows.read(Attempt, record)
+        views[attempt.ticket].attempts[attempt.token] = attempt
+    return views.values()
+
+
+async def write(connection: "Connection", changes: Changes) -> None:
+    """Insert what is new and update what has changed."""
+    await _insert(connection, "tickets", Ticket, changes.new_tickets)
+    await _insert(connection, "tasks", Task, changes.new_tasks)
+    await _insert(connection, "attempts", Attempt, changes.new_attempts)
+    await _insert(connection, "results", Result, changes.results)
+    for statement, changed in (
+        ("update_tickets", changes.tickets),
+        ("update_tasks", changes.tasks),
+        ("update_attempts", changes.attempts),
+    ):
+        if changed:
+            await connection.execute(SQL[statement], *rows.changed(changed))
+    if changes.refused:
+        await connection.execute(SQL["refuse"], *zip(*changes.refused, strict=True))
+    if changes.problems:
+        await connection.execute(SQL["quarantine"], *zip(*changes.problems, strict=True))
+
+
+async def _insert(
+    connection: "Connection", table: str, kind: type[Any], inserted: Sequence[Any]
+) -> None:
+    if inserted:
+        await connection.copy_records_to_table(
+            table, records=rows.written(inserted), columns=rows.columns(kind)
+        )

@@ -1,0 +1,63 @@
+"""The views' port: what a projector asks of a view, whatever it is folded into.
+
+A view shares its partitions among the processes that fold it, as the log does among engines. Its
+rows and how far it has come become true together.
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+from uuid import UUID
+
+from domain.envelope import Recorded
+
+
+class Fold(Protocol):
+    """The right to fold one partition, until somebody else has it.
+
+    Attributes:
+        sequence: that of the last event that was folded, 0 at first.
+        event: its id.
+    """
+
+    partition: int
+    sequence: int
+    event: UUID | None
+
+    async def fold(self, events: Sequence[Recorded]) -> None:
+        """Fold the next events; when it returns, rows and position are true.
+
+        After any error the fold is over: release it, and take the partition again.
+
+        Raises:
+            Fenced: somebody else folds the partition; nothing was written.
+            Unavailable: nobody knows what was written.
+            VersionGap: the events are not the next ones.
+        """
+        ...
+
+    async def release(self) -> None:
+        """Give the partition back."""
+        ...
+
+
+class Folding(Protocol):
+    """One process among those that share the partitions of a view."""
+
+    async def granted(self) -> frozenset[int]:
+        """Wait for a change in what this one may fold, and say what that is now."""
+        ...
+
+    async def take(self, partition: int) -> Fold:
+        """Fence whoever folded the partition before. Raises Fenced, Unavailable."""
+        ...
+
+
+class View(Protocol):
+    """Rows that are folded from the log. Its `name` is for people and for `rebuild`."""
+
+    name: str
+
+    def join(self, name: str) -> AbstractAsyncContextManager[Folding]:
+        """Be one of the processes that fold this view, under a name for people to read."""
+        ...

@@ -1,0 +1,206 @@
+"""What a projector promises on every log: its views are the fold of the log, whatever happens."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from random import Random
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import structlog.testing
+
+from adapters.asking import Asker, asking
+from adapters.codec import Codec
+from adapters.log import Gap, Log, WrongLog
+from adapters.postgres.connection import Address, close, connect
+from adapters.postgres.views.tickets import TicketsView, of, open_tickets
+from domain.envelope import Recorded, Submitted, partition_of
+from domain.kinds import DECIDERS
+from domain.ticket import commands as c
+from domain.ticket.words import Outcome
+from tests.contract.places import Place
+from tests.contract.recording import all_of
+from tests.contract.ticket_rows import KINDS, expected, tables
+from tests.unit.given import opening
+from workers.engine import Engine
+from workers.projector import Projector
+
+pytestmark = pytest.mark.service
+
+CODEC = Codec(DECIDERS)
+LEASE = 0.6
+
+
+@asynccontextmanager
+async def engine_on(log: Log) -> AsyncIterator[None]:
+    engine = Engine("engine", log, DECIDERS, CODEC)
+    task = asyncio.create_task(engine.run())
+    try:
+        yield
+    finally:
+        engine.stop()
+        await task
+
+
+async def view_of(log: Log, address: Address) -> TicketsView:
+    genesis = [await log.genesis(n) for n in range(log.partitions)]
+    return await open_tickets(of(address), genesis, lease=LEASE)
+
+
+@asynccontextmanager
+async def projecting(log: Log, address: Address, name: str = "a") -> AsyncIterator[Projector]:
+    projector = Projector(name, log, [await view_of(log, address)])
+    task = asyncio.create_task(projector.run())
+    try:
+        yield projector
+    finally:
+        projector.stop()
+        await task
+
+
+async def seen(log: Log, address: Address) -> None:
+    """Wait until the view has all that the log has."""
+    ends = [await log.end(n) for n in range(log.partitions)]
+    connection = await connect(of(address))
+    try:
+        async with asyncio.timeout(20):
+            while ends > [
+                row["sequence"]
+                for row in await connection.fetch("SELECT * FROM partitions ORDER BY partition")
+            ]:
+                await asyncio.sleep(0.02)
+    finally:
+        await close(connection)
+
+
+async def ask(asker: Asker, ticket: str, command: Any) -> int:
+    answer = await asker.ask(
+        Submitted(id=uuid4(), stream=f"ticket/{ticket}", actor="a test", command=command)
+    )
+    assert answer.refusal is None, answer.refusal
+    return answer.version
+
+
+async def live(asker: Asker, ticket: str) -> None:
+    """Open a ticket and work on it."""
+    await ask(asker, ticket, opening("A", "B"))
+    token = await ask(asker, ticket, c.Claim(task="A", worker="w1", request=ticket))
+    await ask(asker, ticket, c.Start(task="A", token=token))
+    await ask(asker, ticket, c.Report(task="A", token=token, outcome=Outcome.PASSED))
+
+
+async def log_of(log: Log) -> Sequence[Recorded]:
+    return [event for n in range(log.partitions) for event in await all_of(log, n)]
+
+
+async def rows_are_the_fold(log: Log, address: Address) -> None:
+    await seen(log, address)
+    rows = expected(await log_of(log))
+    for row in rows["tickets"]:
+        row["partition"] = partition_of(f"ticket/{row['ticket']}", log.partitions)
+    assert rows == await tables(address)
+
+
+# ----------------------------------------------------------------------------------- following
+
+
+async def test_the_views_follow_what_engines_decide(place: Place, address: Address) -> None:
+    async with (
+        place.open(2, codec=CODEC) as log,
+        engine_on(log),
+        asking(log) as asker,
+        projecting(log, address),
+    ):
+        await asyncio.gather(*(live(asker, str(n)) for n in range(20)))
+        await rows_are_the_fold(log, address)
+
+
+async def test_one_that_comes_later_catches_up(place: Place, address: Address) -> None:
+    async with place.open(2, codec=CODEC) as log, engine_on(log), asking(log) as asker:
+        await asyncio.gather(*(live(asker, str(n)) for n in range(10)))
+        async with projecting(log, address):
+            await rows_are_the_fold(log, address)
+        await asyncio.gather(*(live(asker, str(n)) for n in range(10, 20)))
+        async with projecting(log, address, "b"):
+            await rows_are_the_fold(log, address)
+
+
+async def test_projectors_that_come_and_go_lose_and_repeat_nothing(
+    place: Place, address: Address
+) -> None:
+    chance = Random(1)
+    async with place.open(4, codec=CODEC) as log, engine_on(log), asking(log) as asker:
+
+        async def live_all() -> None:
+            for n in range(60):
+                await live(asker, str(n))
+
+        working = asyncio.create_task(live_all())
+        with structlog.testing.capture_logs():
+            async with projecting(log, address, "a"):
+                while not working.done():
+                    async with projecting(log, address, f"b{chance.random()}"):
+                        await asyncio.sleep(chance.uniform(0.05, 0.3))
+                await working
+                await rows_are_the_fold(log, address)
+
+
+async def test_one_that_was_paused_past_its_lease_writes_nothing_twice(
+    place: Place, address: Address
+) -> None:
+    """Its partitions have gone to another one, which has folded on."""
+    async with place.open(1, codec=CODEC) as log, engine_on(log), asking(log) as asker:
+        view = await view_of(log, address)
+        async with view.join("paused") as paused:
+            while 0 not in await paused.granted():
+                pass
+            fold = await paused.take(0)
+            with structlog.testing.capture_logs():
+                async with projecting(log, address, "other"):
+                    await live(asker, "1")
+                    await rows_are_the_fold(log, address)
+            with pytest.raises(Exception, match="has another owner"):
+                await fold.fold(await log_of(log))
+            await fold.release()
+        await rows_are_the_fold(log, address)
+
+
+# ------------------------------------------------------------------------------- other histories
+
+
+async def _changed(address: Address, statement: str) -> None:
+    connection = await connect(of(address))
+    await connection.execute(statement)
+    await close(connection)
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["event = gen_random_uuid()", "sequence = sequence + 1"],
+    ids=["of another event", "ahead of the log"],
+)
+async def test_a_view_on_another_history_than_the_log_is_refused(
+    place: Place, address: Address, change: str
+) -> None:
+    async with place.open(1, codec=CODEC) as log, engine_on(log), asking(log) as asker:
+        async with projecting(log, address):
+            await live(asker, "1")
+            await seen(log, address)
+        await _changed(address, f"UPDATE partitions SET {change}")
+        projector = Projector("b", log, [await view_of(log, address)])
+        with pytest.raises(WrongLog, match="turnstile rebuild tickets"):
+            async with asyncio.timeout(20):
+                await projector.run()
+
+
+async def test_a_lost_event_stops_the_projector(place: Place, address: Address) -> None:
+    async with place.open(1, codec=CODEC) as log, asking(log) as asker:
+        async with engine_on(log):
+            await live(asker, "1")
+        await place.lose_event(0, 3)
+        projector = Projector("b", log, [await view_of(log, address)])
+        with pytest.raises(Gap):
+            async with asyncio.timeout(20):
+                await projector.run()
+    assert set(KINDS) == set(await tables(address))
