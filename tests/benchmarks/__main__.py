@@ -25,7 +25,7 @@ async def main(settings: Settings) -> None:
     report = Report(settings.json)
     for mode in settings.modes:
         engines = max(2, settings.engines) if mode == "takeover" else settings.engines
-        async with started(settings.log, engines) as system:
+        async with started(settings.log, engines, views=settings.views) as system:
             report.machine(system)
             report.add(await MEASURE[mode](system, settings))
     report.show()

@@ -9,6 +9,7 @@ from tests.benchmarks.report import Figures, figures
 from tests.benchmarks.settings import Settings
 from tests.benchmarks.system import System
 from tests.benchmarks.tickets import CHANGES, Driver, at_once, wake
+from tests.benchmarks.views import Watch, check, watching
 
 
 async def bulk(system: System, settings: Settings) -> Figures:
@@ -19,7 +20,15 @@ async def bulk(system: System, settings: Settings) -> Figures:
     driver = Driver(system.asker)
     first = await wake(driver, system.service.log.partitions)
     window = _Window(system, driver, settings)
-    await at_once(settings.in_flight, driver.live, window.numbers(first))
+    visible: dict[str, float] = {}
+    if system.views is None:
+        await at_once(settings.in_flight, driver.live, window.numbers(first))
+    else:
+        async with watching(system.views) as watch:
+            await at_once(settings.in_flight, driver.live, window.numbers(first))
+            visible = window.visible(watch)
+            await watch.until(driver.changes)
+        await check(system.views, driver.finished)
     if driver.changes != CHANGES * driver.finished:
         raise AssertionError(f"{driver.finished} tickets made {driver.changes} changes")
     folded = await verified(system.service, events=driver.changes, tickets=driver.finished)
@@ -37,6 +46,7 @@ async def bulk(system: System, settings: Settings) -> Figures:
         busy_elsewhere=round(window.elsewhere, 2),
         events_verified=folded.events,
         recovery_events_per_second=round(folded.events_per_second),
+        **visible,
     )
 
 
@@ -67,9 +77,17 @@ class _Window:
         self._meter.start()
 
     def _close(self) -> None:
-        self.seconds = perf_counter() - self._began
+        self._ended = perf_counter()
+        self.seconds = self._ended - self._began
         self.tickets = self._driver.finished - self._opens_at
         self.changes = self._driver.changes - self._changes
         self.cpu = self._meter.used()
         self.elsewhere = self._meter.elsewhere()
         self.latencies = tuple(self._driver.latencies)
+
+    def visible(self, watch: Watch) -> dict[str, float]:
+        """What of the changes became visible while the window was open."""
+        return {
+            "visible_changes_per_second": round(watch.rate(self._began, self._ended)),
+            "changes_not_visible_yet": self._changes + self.changes - watch.at(self._ended),
+        }

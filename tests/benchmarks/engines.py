@@ -1,4 +1,4 @@
-"""The engines that are measured: processes of their own, killed where that is the measure."""
+"""What is measured, as processes of their own; engines are killed where that is the measure."""
 
 import asyncio
 import signal
@@ -13,15 +13,16 @@ ROOT: Final = Path(__file__).parents[2]
 
 
 class EngineEnded(Exception):
-    """An engine is no more that should be; says what it said last."""
+    """A process is no more that should be; says what it said last."""
 
 
 class Engines:
-    """Those that run, by their process ids."""
+    """Processes of one role that run, by their ids."""
 
     def __init__(
-        self, environment: Mapping[str, str], folder: Path, group: asyncio.TaskGroup
+        self, role: str, environment: Mapping[str, str], folder: Path, group: asyncio.TaskGroup
     ) -> None:
+        self._role = role
         self.pids: list[int] = []
         self._environment = environment
         self._folder = folder
@@ -31,10 +32,10 @@ class Engines:
 
     async def start(self) -> None:
         """One more, of this very tree, whatever else is installed."""
-        log = self._folder / f"engine-{len(self._processes)}.log"
+        log = self._folder / f"{self._role}-{len(self._processes)}.log"
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-c", "from workers.cli import main; main()", "engine"),
+                *(sys.executable, "-c", "from workers.cli import main; main()", self._role),
                 cwd=ROOT,
                 env={
                     **self._environment,
@@ -75,13 +76,13 @@ class Engines:
 
 @asynccontextmanager
 async def running(
-    number: int, environment: Mapping[str, str], folder: Path
+    number: int, environment: Mapping[str, str], folder: Path, role: str = "engine"
 ) -> AsyncIterator[Engines]:
-    """So many engines. The body is cancelled if one ends, and EngineEnded raised."""
+    """So many of them. The body is cancelled if one ends, and EngineEnded raised."""
     engines = None
     try:
         async with asyncio.TaskGroup() as group:
-            engines = Engines(environment, folder, group)
+            engines = Engines(role, environment, folder, group)
             for _ in range(number):
                 await engines.start()
             yield engines

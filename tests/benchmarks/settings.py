@@ -23,6 +23,7 @@ class Settings(Struct, frozen=True):
     tickets: Annotated[int, Meta(ge=1, le=10_000_000)] = 40_000
     in_flight: Annotated[int, Meta(ge=1, le=100_000)] = 5_000
     engines: Annotated[int, Meta(ge=1, le=64)] = 1
+    views: bool = True
 
     @property
     def modes(self) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from adapters import config
 from adapters.asking import Asker, asking
+from adapters.postgres.connection import Address
 from adapters.postgres.server import bundled
 from docker.kafka.broker import cluster, version
 from tests.benchmarks.cpu import Meter
@@ -53,13 +54,13 @@ async def postgres(folder: Path) -> AsyncIterator[Servers]:
 
 @asynccontextmanager
 async def kafka(folder: Path) -> AsyncIterator[Servers]:
-    """One node of Apache Kafka, as `docker/kafka/broker.py` starts it. It leaves fsync to the
-    system: many nodes keep a record, not one disk."""
-    async with cluster(folder / "kafka") as servers:
+    """One node of Apache Kafka, as `docker/kafka/broker.py` starts it, and PostgreSQL for the
+    views. Kafka leaves fsync to the system: many nodes keep a record, not one disk."""
+    async with cluster(folder / "kafka") as servers, postgres(folder) as views:
         yield Servers(
-            environment={"TURNSTILE_KAFKA": servers.bootstrap},
-            processes={"kafka": [node.pid for node in servers.nodes]},
-            versions={"Kafka": version()},
+            environment={"TURNSTILE_KAFKA": servers.bootstrap, **views.environment},
+            processes={"kafka": [node.pid for node in servers.nodes], **views.processes},
+            versions={"Kafka": version(), **views.versions},
         )
 
 
@@ -76,13 +77,14 @@ class System(Struct, frozen=True):
     service: Service
     asker: Asker
     engines: Engines
+    views: Address | None
     meter: Meter
     versions: Mapping[str, str]
     fsync_ms: float
 
 
 @asynccontextmanager
-async def started(log: str, engines: int) -> AsyncIterator[System]:
+async def started(log: str, engines: int, *, views: bool) -> AsyncIterator[System]:
     """The log's servers, the engines, and an asker. Raises EngineEnded out of the body."""
     if log not in LOGS:
         raise SettingsError(f"LOG={log}: the logs are {', '.join(LOGS)}")
@@ -94,6 +96,7 @@ async def started(log: str, engines: int) -> AsyncIterator[System]:
             async with (
                 assemble(config.read(environment)) as service,
                 running(engines, environment, folder) as fleet,
+                running(int(views), environment, folder, "projector") as projectors,
                 asking(service.log) as asker,
             ):
                 if engines > 1:  # let them share the partitions before anything is measured
@@ -103,7 +106,10 @@ async def started(log: str, engines: int) -> AsyncIterator[System]:
                     service=service,
                     asker=asker,
                     engines=fleet,
-                    meter=Meter({"engine": fleet.pids, **servers.processes}),
+                    views=Address(servers.environment["DATABASE_URL"]) if views else None,
+                    meter=Meter(
+                        {"engine": fleet.pids, "projector": projectors.pids, **servers.processes}
+                    ),
                     versions=servers.versions,
                     fsync_ms=_fsync_ms(folder),
                 )

@@ -1,0 +1,87 @@
+"""How far the views are, while something is measured."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from time import perf_counter
+from typing import TYPE_CHECKING, Final
+
+from adapters.postgres.connection import Address, close, connect
+from adapters.postgres.views.tickets import of
+
+if TYPE_CHECKING:
+    from adapters.postgres.connection import Connection
+
+LOOK: Final = 0.05
+"""Seconds between two looks."""
+
+PATIENCE: Final = 60.0
+
+
+class ViewsBehind(Exception):
+    """The views do not have what the log has."""
+
+
+class Watch:
+    """Looks at how many events the views have folded; `seen` is when it saw how many."""
+
+    def __init__(self, connection: "Connection") -> None:
+        self.seen: list[tuple[float, int]] = []
+        self._connection = connection
+        self._task = asyncio.create_task(self._look())
+
+    async def _look(self) -> None:
+        while True:
+            count = await self._connection.fetchval("SELECT sum(sequence)::bigint FROM partitions")
+            self.seen.append((perf_counter(), count))
+            await asyncio.sleep(LOOK)
+
+    async def until(self, events: int) -> None:
+        """Wait for so many. Raises ViewsBehind."""
+        deadline = perf_counter() + PATIENCE
+        while not self.seen or self.seen[-1][1] < events:
+            if self._task.done():
+                self._task.result()
+            if perf_counter() > deadline:
+                raise ViewsBehind(f"{self.seen[-1][1]} of {events} events")
+            await asyncio.sleep(LOOK)
+
+    def rate(self, began: float, ended: float) -> float:
+        """Events a second that became visible between two moments."""
+        within = [one for one in self.seen if began <= one[0] <= ended]
+        if len(within) < 2:
+            return 0.0
+        (first, before), (last, after) = within[0], within[-1]
+        return (after - before) / (last - first)
+
+    def at(self, moment: float) -> int:
+        """How many events were visible at a moment."""
+        return max((count for when, count in self.seen if when <= moment), default=0)
+
+    async def stop(self) -> None:
+        """Look no more."""
+        self._task.cancel()
+        await asyncio.wait({self._task})
+
+
+@asynccontextmanager
+async def watching(address: Address) -> AsyncIterator[Watch]:
+    """A watch over the views of a log at an address."""
+    connection = await connect(of(address))
+    watch = Watch(connection)
+    try:
+        yield watch
+    finally:
+        await watch.stop()
+        await close(connection)
+
+
+async def check(address: Address, tickets: int) -> None:
+    """Compare what the views say at the end. Raises ViewsBehind."""
+    connection = await connect(of(address))
+    try:
+        passed = await connection.fetchval("SELECT count(*) FROM tickets WHERE state = 'passed'")
+    finally:
+        await close(connection)
+    if passed != tickets:
+        raise ViewsBehind(f"the views have {passed} tickets that passed, and {tickets} did")
