@@ -13,16 +13,19 @@ from domain.envelope import Recorded
 
 
 class Fold(Protocol):
-    """The right to fold one partition, until somebody else has it.
-
-    Attributes:
-        sequence: that of the last event that was folded, 0 at first.
-        event: its id.
-    """
+    """The right to fold one partition, until somebody else has it."""
 
     partition: int
-    sequence: int
-    event: UUID | None
+
+    @property
+    def sequence(self) -> int:
+        """That of the last event that was folded, 0 at first."""
+        ...
+
+    @property
+    def event(self) -> UUID | None:
+        """Its id."""
+        ...
 
     async def fold(self, events: Sequence[Recorded]) -> None:
         """Fold the next events; when it returns, rows and position are true.

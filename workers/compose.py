@@ -1,6 +1,6 @@
 """The composition root: everything the processes share, opened in order and closed in reverse."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -15,9 +15,11 @@ from adapters.log import Log, Unavailable
 from adapters.postgres import log as postgres
 from adapters.postgres.connection import Address as PostgresAddress
 from adapters.postgres.server import ServerError, shared
-from adapters.postgres.views.tickets import TicketsView, open_tickets
-from adapters.postgres.views.tickets import of as tickets_of
+from adapters.postgres.views.history import open_history
+from adapters.postgres.views.tickets import open_tickets
+from adapters.postgres.views.view import address_of
 from adapters.requests import Desk
+from adapters.views import View
 from domain.decider import Deciders
 from domain.kinds import DECIDERS
 from workers.engine import Engine, Pace
@@ -27,13 +29,16 @@ from workers.watchdog import Watchdog
 
 
 class Service(Struct, frozen=True):
-    """What a process of any role works with. Not every role needs the views."""
+    """What a process of any role works with. Not every role needs the views.
+
+    Where PostgreSQL keeps the log its events are their own archive, and need no view of history.
+    """
 
     config: Config
     deciders: Deciders
     codec: Codec
     log: Log
-    tickets: TicketsView | None = None
+    views: Sequence[View] = ()
 
     def engine(self, watchdog: Watchdog | None = None) -> Engine:
         """An engine of this service."""
@@ -57,8 +62,7 @@ class Service(Struct, frozen=True):
 
     def projector(self, watchdog: Watchdog | None = None) -> Projector:
         """A projector of this service, which was assembled with its views."""
-        assert self.tickets is not None
-        return Projector(self.config.name, self.log, [self.tickets], watchdog=watchdog)
+        return Projector(self.config.name, self.log, self.views, watchdog=watchdog)
 
 
 @asynccontextmanager
@@ -68,12 +72,11 @@ async def assemble(config: Config, *, views: bool = False) -> AsyncIterator[Serv
     async with AsyncExitStack() as stack:
         opening = _in_kafka if config.kafka else _in_postgres
         log = await stack.enter_async_context(opening(config, codec))
-        tickets = None
+        opened: Sequence[View] = ()
         if views:
             database = await stack.enter_async_context(_database(config))
-            genesis = [await log.genesis(n) for n in range(log.partitions)]
-            tickets = await open_tickets(tickets_of(database), genesis, lease=config.lease)
-        yield Service(config, DECIDERS, codec, log, tickets)
+            opened = await _views(config, database, log, codec)
+        yield Service(config, DECIDERS, codec, log, opened)
 
 
 @asynccontextmanager
@@ -97,6 +100,18 @@ async def _in_postgres(config: Config, codec: Codec) -> AsyncIterator[Log]:
         postgres.open_log(database, codec, partitions=config.partitions, lease=config.lease) as log,
     ):
         yield log
+
+
+async def _views(
+    config: Config, database: PostgresAddress, log: Log, codec: Codec
+) -> Sequence[View]:
+    genesis = [await log.genesis(n) for n in range(log.partitions)]
+    tickets = address_of(database, "tickets")
+    opened: list[View] = [await open_tickets(tickets, genesis, lease=config.lease)]
+    if config.kafka:
+        history = address_of(database, "history")
+        opened.append(await open_history(history, genesis, codec, lease=config.lease))
+    return opened
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 from adapters.postgres.connection import Address, close, connect
-from adapters.postgres.views.tickets import of
+from adapters.postgres.views.view import address_of
 
 if TYPE_CHECKING:
     from adapters.postgres.connection import Connection
@@ -67,7 +67,7 @@ class Watch:
 @asynccontextmanager
 async def watching(address: Address) -> AsyncIterator[Watch]:
     """A watch over the views of a log at an address."""
-    connection = await connect(of(address))
+    connection = await connect(address_of(address, "tickets"))
     watch = Watch(connection)
     try:
         yield watch
@@ -78,7 +78,7 @@ async def watching(address: Address) -> AsyncIterator[Watch]:
 
 async def check(address: Address, tickets: int) -> None:
     """Compare what the views say at the end. Raises ViewsBehind."""
-    connection = await connect(of(address))
+    connection = await connect(address_of(address, "tickets"))
     try:
         passed = await connection.fetchval("SELECT count(*) FROM tickets WHERE state = 'passed'")
     finally:

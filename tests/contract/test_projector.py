@@ -14,7 +14,8 @@ from adapters.asking import Asker, asking
 from adapters.codec import Codec
 from adapters.log import Gap, Log, WrongLog
 from adapters.postgres.connection import Address, close, connect
-from adapters.postgres.views.tickets import TicketsView, of, open_tickets
+from adapters.postgres.views.tickets import open_tickets
+from adapters.postgres.views.view import PostgresView, address_of
 from domain.envelope import Recorded, Submitted, partition_of
 from domain.kinds import DECIDERS
 from domain.ticket import commands as c
@@ -43,9 +44,9 @@ async def engine_on(log: Log) -> AsyncIterator[None]:
         await task
 
 
-async def view_of(log: Log, address: Address) -> TicketsView:
+async def view_of(log: Log, address: Address) -> PostgresView:
     genesis = [await log.genesis(n) for n in range(log.partitions)]
-    return await open_tickets(of(address), genesis, lease=LEASE)
+    return await open_tickets(address_of(address, "tickets"), genesis, lease=LEASE)
 
 
 @asynccontextmanager
@@ -62,7 +63,7 @@ async def projecting(log: Log, address: Address, name: str = "a") -> AsyncIterat
 async def seen(log: Log, address: Address) -> None:
     """Wait until the view has all that the log has."""
     ends = [await log.end(n) for n in range(log.partitions)]
-    connection = await connect(of(address))
+    connection = await connect(address_of(address, "tickets"))
     try:
         async with asyncio.timeout(20):
             while ends > [
@@ -170,7 +171,7 @@ async def test_one_that_was_paused_past_its_lease_writes_nothing_twice(
 
 
 async def _changed(address: Address, statement: str) -> None:
-    connection = await connect(of(address))
+    connection = await connect(address_of(address, "tickets"))
     await connection.execute(statement)
     await close(connection)
 

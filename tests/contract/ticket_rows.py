@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from adapters.postgres.connection import Address, close, connect
-from adapters.postgres.views.tickets import of
+from adapters.postgres.views.view import address_of
 from domain.envelope import Recorded
 from projections.rows import Attempt, Result, Task, Ticket
 from tests.unit.tables import Tables
@@ -22,7 +22,7 @@ KINDS: dict[str, type[Any]] = {
 
 async def tables(address: Address) -> dict[str, list[dict[str, Any]]]:
     """All rows, by table."""
-    connection = await connect(of(address))
+    connection = await connect(address_of(address, "tickets"))
     try:
         found = {}
         for table, kind in KINDS.items():

@@ -14,9 +14,10 @@ import pytest
 
 from adapters.log import Fenced, Genesis, Unavailable, WrongLog
 from adapters.postgres.connection import Address, close, connect
-from adapters.postgres.views.fold import TicketsFold
 from adapters.postgres.views.rows import columns
-from adapters.postgres.views.tickets import TicketsFolding, TicketsView, of, open_tickets
+from adapters.postgres.views.tickets import open_tickets
+from adapters.postgres.views.view import PostgresFolding, PostgresView, address_of
+from adapters.views import Fold
 from domain.envelope import Recorded
 from domain.stream import VersionGap
 from domain.ticket.automata import TaskState, TicketState
@@ -51,13 +52,13 @@ def walked(seed: int) -> Given:
 
 
 @asynccontextmanager
-async def folding(view: TicketsView, name: str = "a") -> AsyncIterator[TicketsFolding]:
+async def folding(view: PostgresView, name: str = "a") -> AsyncIterator[PostgresFolding]:
     async with view.join(name) as folding:
         yield folding
 
 
 @asynccontextmanager
-async def fold_of(folding: TicketsFolding, partition: int = 0) -> AsyncIterator[TicketsFold]:
+async def fold_of(folding: PostgresFolding, partition: int = 0) -> AsyncIterator[Fold]:
     async with asyncio.timeout(10):
         while partition not in await folding.granted():
             pass
@@ -77,7 +78,7 @@ async def test_the_rows_are_those_of_the_fold(address: Address, forgetful: bool)
     chance = Random(7)
     edges = sorted({0, len(events), *(chance.randrange(len(events)) for _ in range(12))})
     batches = [events[start:end] for start, end in pairwise(edges)]
-    view = await open_tickets(of(address), log_of(), lease=1)
+    view = await open_tickets(address_of(address, "tickets"), log_of(), lease=1)
     if forgetful:
         for batch in batches:
             async with folding(view) as one, fold_of(one) as fold:
@@ -92,7 +93,7 @@ async def test_the_rows_are_those_of_the_fold(address: Address, forgetful: bool)
 
 async def test_a_fold_that_was_taken_over_can_write_nothing(address: Address) -> None:
     events = history(given(opening("A"), *ran("A")))
-    view = await open_tickets(of(address), log_of(), lease=1)
+    view = await open_tickets(address_of(address, "tickets"), log_of(), lease=1)
     async with folding(view, "a") as a, folding(view, "b") as b, fold_of(a) as zombie:
         await zombie.fold(events[:2])
         await a.leave()
@@ -108,13 +109,13 @@ async def test_a_fold_that_was_killed_inside_its_transaction_has_written_nothing
     address: Address,
 ) -> None:
     events = history(given(opening("A"), *ran("A")))
-    view = await open_tickets(of(address), log_of(), lease=1)
+    view = await open_tickets(address_of(address, "tickets"), log_of(), lease=1)
     async with folding(view) as one:
         async with fold_of(one) as fold:
             await fold.fold(events[:2])
             other = await connect(address)
             async with other.transaction():
-                await other.execute(f'LOCK TABLE "{of(address).schema}".tasks')
+                await other.execute(f'LOCK TABLE "{address_of(address, "tickets").schema}".tasks')
                 writing = asyncio.create_task(fold.fold(events[2:]))
                 await _until_it_waits(other)
                 await other.execute(
@@ -137,11 +138,13 @@ async def _until_it_waits(connection: Any) -> None:
 
 
 async def test_views_of_another_log_are_refused(address: Address) -> None:
-    await open_tickets(of(address), log_of(2))
+    await open_tickets(address_of(address, "tickets"), log_of(2))
     with pytest.raises(WrongLog, match="are of another log"):
-        await open_tickets(of(address), [Genesis(1, 2, uuid4()), Genesis(1, 2, uuid4())])
+        await open_tickets(
+            address_of(address, "tickets"), [Genesis(1, 2, uuid4()), Genesis(1, 2, uuid4())]
+        )
     with pytest.raises(WrongLog, match="are of another log"):
-        await open_tickets(of(address), log_of(3))
+        await open_tickets(address_of(address, "tickets"), log_of(3))
 
 
 async def test_a_ticket_that_cannot_be_folded_stops_no_other(address: Address) -> None:
@@ -151,7 +154,7 @@ async def test_a_ticket_that_cannot_be_folded_stops_no_other(address: Address) -
         bad.history[started], event=TaskStarted(task="none", token=3)
     )
     events = history(bad, good)
-    view = await open_tickets(of(address), log_of(), lease=1)
+    view = await open_tickets(address_of(address, "tickets"), log_of(), lease=1)
     for batch in (events[:5], events[5:]):
         async with folding(view) as one, fold_of(one) as fold:
             await fold.fold(batch)
@@ -162,7 +165,7 @@ async def test_a_ticket_that_cannot_be_folded_stops_no_other(address: Address) -
 
 async def test_a_lost_event_is_noticed(address: Address) -> None:
     events = history(given(opening("A"), *ran("A")))
-    view = await open_tickets(of(address), log_of(), lease=1)
+    view = await open_tickets(address_of(address, "tickets"), log_of(), lease=1)
     async with folding(view) as one, fold_of(one) as fold:
         with pytest.raises(VersionGap):
             await fold.fold(events[:2] + events[3:])
@@ -175,13 +178,13 @@ async def test_a_lost_event_is_noticed(address: Address) -> None:
 async def test_the_tables_know_the_states_of_the_automaton(
     address: Address, table: str, states: type[TicketState] | type[TaskState]
 ) -> None:
-    await open_tickets(of(address), log_of())
-    connection = await connect(of(address))
+    await open_tickets(address_of(address, "tickets"), log_of())
+    connection = await connect(address_of(address, "tickets"))
     definition = await connection.fetchval(
         "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = $1"
         " AND connamespace = $2::regnamespace",
         f"{table}_state_check",
-        of(address).schema,
+        address_of(address, "tickets").schema,
     )
     await close(connection)
     assert set(re.findall(r"'(\w+)'", definition)) == {*states} - {"absent"}
@@ -191,8 +194,8 @@ async def test_the_tables_know_the_states_of_the_automaton(
 async def test_the_tables_have_the_columns_of_the_rows(
     address: Address, table: str, kind: type[Any]
 ) -> None:
-    await open_tickets(of(address), log_of())
-    connection = await connect(of(address))
+    await open_tickets(address_of(address, "tickets"), log_of())
+    connection = await connect(address_of(address, "tickets"))
     found = await connection.prepare(f"SELECT * FROM {table}")
     columns_found = [attribute.name for attribute in found.get_attributes()]
     await close(connection)

@@ -1,6 +1,6 @@
 -- The archive: the log's events by their streams, in the columns of the log in PostgreSQL.
 
-CREATE TABLE IF NOT EXISTS events (
+CREATE TABLE events (
     partition          integer NOT NULL,
     sequence           bigint NOT NULL CHECK (sequence > 0),
     originator_id      text NOT NULL,

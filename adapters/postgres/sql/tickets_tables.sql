@@ -1,6 +1,6 @@
 -- The views of tickets: see `projections/rows.py`.
 
-CREATE TABLE IF NOT EXISTS tickets (
+CREATE TABLE tickets (
     ticket           text PRIMARY KEY,
     partition        integer NOT NULL,
     kind             text NOT NULL,
@@ -37,14 +37,14 @@ CREATE TABLE IF NOT EXISTS tickets (
     problem          text
 ) WITH (fillfactor = 60);
 
-CREATE INDEX IF NOT EXISTS tickets_opened ON tickets (opened_at, ticket);
-CREATE INDEX IF NOT EXISTS tickets_project ON tickets (project, opened_at, ticket);
-CREATE INDEX IF NOT EXISTS tickets_open ON tickets (deadline)
+CREATE INDEX tickets_opened ON tickets (opened_at, ticket);
+CREATE INDEX tickets_project ON tickets (project, opened_at, ticket);
+CREATE INDEX tickets_open ON tickets (deadline)
     WHERE state IN ('queued', 'running');
-CREATE INDEX IF NOT EXISTS tickets_supersedes ON tickets (supersedes, supersedes_order)
+CREATE INDEX tickets_supersedes ON tickets (supersedes, supersedes_order)
     WHERE supersedes IS NOT NULL;
 
-CREATE TABLE IF NOT EXISTS tasks (
+CREATE TABLE tasks (
     ticket    text NOT NULL,
     task      text NOT NULL,
     n         integer NOT NULL CHECK (n >= 0),
@@ -68,9 +68,9 @@ CREATE TABLE IF NOT EXISTS tasks (
     PRIMARY KEY (ticket, task)
 ) WITH (fillfactor = 60);
 
-CREATE INDEX IF NOT EXISTS tasks_queue ON tasks (class, project, rank) WHERE rank IS NOT NULL;
+CREATE INDEX tasks_queue ON tasks (class, project, rank) WHERE rank IS NOT NULL;
 
-CREATE TABLE IF NOT EXISTS attempts (
+CREATE TABLE attempts (
     ticket     text NOT NULL,
     token      integer NOT NULL,
     task       text NOT NULL,
@@ -92,9 +92,9 @@ CREATE TABLE IF NOT EXISTS attempts (
     PRIMARY KEY (ticket, token)
 ) WITH (fillfactor = 60);
 
-CREATE INDEX IF NOT EXISTS attempts_worker ON attempts (worker, claimed_at);
+CREATE INDEX attempts_worker ON attempts (worker, claimed_at);
 
-CREATE TABLE IF NOT EXISTS results (
+CREATE TABLE results (
     ticket   text NOT NULL,
     token    integer NOT NULL,
     n        integer NOT NULL CHECK (n >= 0),
@@ -110,4 +110,4 @@ CREATE TABLE IF NOT EXISTS results (
     PRIMARY KEY (ticket, token, n)
 ) WITH (fillfactor = 100);
 
-CREATE INDEX IF NOT EXISTS results_testcase ON results (testcase, at);
+CREATE INDEX results_testcase ON results (testcase, at);

@@ -1,11 +1,12 @@
 -- What every view has. A view lives in a schema of its own, so that it can be folded again beside
--- the one that is in use. Every statement may be run again on a schema that is there.
+-- the one that is in use.
 
 -- One row a partition: who folds it, and how far it has come. It changes with the rows, in one
 -- transaction: the epoch fences older owners. `log` is the id of the log's partition, and `event`
 -- that of the last event, so that the rows are known to be of that log.
-CREATE TABLE IF NOT EXISTS partitions (
+CREATE TABLE partitions (
     partition  integer PRIMARY KEY CHECK (partition >= 0),
+    format     integer NOT NULL,
     log        uuid NOT NULL,
     owner      text,
     owned_till timestamptz NOT NULL DEFAULT '-infinity',
@@ -15,7 +16,7 @@ CREATE TABLE IF NOT EXISTS partitions (
 ) WITH (fillfactor = 20);
 
 -- Those who share the partitions.
-CREATE TABLE IF NOT EXISTS members (
+CREATE TABLE members (
     member text PRIMARY KEY,
     till   timestamptz NOT NULL
 ) WITH (fillfactor = 20);

@@ -1,10 +1,15 @@
+-- name: are_there
+SELECT EXISTS (SELECT FROM pg_tables WHERE schemaname = $1 AND tablename = 'partitions');
+
 -- name: create_partitions
-INSERT INTO partitions (partition, log)
-SELECT n - 1, log FROM unnest($1::uuid[]) WITH ORDINALITY AS p (log, n)
-WHERE NOT EXISTS (SELECT FROM partitions);
+INSERT INTO partitions (partition, format, log)
+SELECT n - 1, $2, log FROM unnest($1::uuid[]) WITH ORDINALITY AS p (log, n);
 
 -- name: partitions
-SELECT partition, log, sequence, event FROM partitions ORDER BY partition;
+SELECT partition, format, log, sequence, event FROM partitions ORDER BY partition;
+
+-- name: event
+SELECT event FROM partitions WHERE partition = $1;
 
 -- name: advance
 -- Compare-and-set; who waits for the rows is told of them with the commit.

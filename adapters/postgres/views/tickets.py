@@ -1,90 +1,141 @@
-"""The views of tickets in a schema of their own, beside the log's."""
+"""The views of tickets in PostgreSQL."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
-from adapters.log import Genesis, WrongLog
-from adapters.postgres.connection import Address, close, connect, translated
-from adapters.postgres.sharing import Shares, sharing
-from adapters.postgres.statements import load, schema
-from adapters.postgres.views.fold import TicketsFold
+import structlog
+
+from adapters.log import Genesis
+from adapters.postgres.connection import Address, translated
+from adapters.postgres.statements import load
+from adapters.postgres.views import rows
+from adapters.postgres.views.view import Place, PostgresView, prepare
+from domain.envelope import Recorded
+from domain.stream import VersionGap
+from projections.rows import Attempt, Result, Task, Ticket
+from projections.tickets import KIND, Changes, View, Views
+
+if TYPE_CHECKING:
+    from adapters.postgres.connection import Connection
 
 SQL = load("views")
 
-
-def of(address: Address) -> Address:
-    """Where the views of tickets of a log are, or of one whose log is elsewhere."""
-    return Address(address.dsn, f"{address.schema}_tickets")
+log = structlog.get_logger()
 
 
 async def open_tickets(
     address: Address, genesis: Sequence[Genesis], *, lease: float = 6.0
-) -> "TicketsView":
-    """The views at an address, made if they are not there.
+) -> PostgresView:
+    """The views of tickets at an address, made if they are not there.
 
-    *genesis* is what each partition of the log says of itself. Raises WrongLog if the views are of
-    another log, and Unavailable.
+    Tickets, tasks, attempts and results are one fold, so that they are never at odds. Raises
+    WrongLog if they are of another log than the one with this *genesis*, and Unavailable.
     """
-    connection = await connect(address)
-    try:
+    await prepare(address, "tickets", genesis)
+    return PostgresView("tickets", address, TicketsFold, lease)
+
+
+class TicketsFold:
+    """One partition of the views of tickets."""
+
+    def __init__(self, place: Place) -> None:
+        self.partition = place.partition
+        self._place = place
+        self._views = Views(place.partition)
+
+    @property
+    def sequence(self) -> int:
+        """That of the last event that was folded."""
+        return self._place.sequence
+
+    @property
+    def event(self) -> UUID | None:
+        """Its id."""
+        return self._place.event
+
+    async def fold(self, events: Sequence[Recorded]) -> None:
+        """Fold the next events; rows and position become true in one transaction."""
         with translated():
-            async with connection.transaction():
-                await connection.execute(
-                    "SELECT pg_advisory_xact_lock(hashtext($1))", address.schema
-                )
-                await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{address.schema}"')
-                await connection.execute(schema("view"))
-                await connection.execute(schema("tickets"))
-                await connection.execute(SQL["create_partitions"], [one.id for one in genesis])
-                found = await connection.fetch(SQL["partitions"])
-    finally:
-        await close(connection)
-    if [row["log"] for row in found] != [one.id for one in genesis]:
-        raise WrongLog(
-            f"the views in schema {address.schema!r} are of another log: "
-            "drop the schema to have them folded anew"
+            if unknown := self._views.unknown(events):
+                self._views.load(await loaded(self._place.connection, unknown))
+            for n, recorded in enumerate(events):
+                try:
+                    self._views.fold(recorded)
+                except VersionGap:
+                    raise
+                except Exception as error:
+                    await self._put_aside(recorded, events[:n], error)
+            async with self._place.advanced(events[-1]) as connection:
+                await write(connection, self._views.changes())
+
+    async def _put_aside(
+        self, recorded: Recorded, before: Sequence[Recorded], error: Exception
+    ) -> None:
+        """As in the engine: one ticket that cannot be folded must not stop the others.
+
+        Its rows stay as they were before the event that cannot be.
+        """
+        stream = recorded.originator_id
+        log.critical(
+            "view_quarantined",
+            stream=stream,
+            version=recorded.originator_version,
+            sequence=recorded.sequence,
+            exc_info=error,
         )
-    return TicketsView(address, lease)
+        id_ = stream.removeprefix(KIND)
+        self._views.forget(id_)
+        own = [event for event in before if event.originator_id == stream]
+        self._views.load(await loaded(self._place.connection, self._views.unknown(own)))
+        for event in own:
+            self._views.fold(event)
+        self._views.quarantine(id_, f"version {recorded.originator_version}: {error!r}")
+
+    async def release(self) -> None:
+        """Give the partition back."""
+        await self._place.release()
 
 
-class TicketsView:
-    """Tickets, tasks, attempts and results: one fold, so that they are never at odds."""
+async def loaded(connection: "Connection", ids: Collection[str]) -> Iterable[View]:
+    """What the rows say of these tickets."""
+    wanted = list(ids)
+    views = {
+        record["ticket"]: View(rows.read(Ticket, record), {}, {})
+        for record in await connection.fetch(SQL["tickets"], wanted)
+    }
+    for record in await connection.fetch(SQL["tasks"], wanted):
+        task = rows.read(Task, record)
+        views[task.ticket].tasks[task.task] = task
+    for record in await connection.fetch(SQL["attempts_under_way"], wanted):
+        attempt = rows.read(Attempt, record)
+        views[attempt.ticket].attempts[attempt.token] = attempt
+    return views.values()
 
-    name = "tickets"
 
-    def __init__(self, address: Address, lease: float) -> None:
-        self._address = address
-        self._lease = lease
+async def write(connection: "Connection", changes: Changes) -> None:
+    """Insert what is new and update what has changed."""
+    await _insert(connection, "tickets", Ticket, changes.new_tickets)
+    await _insert(connection, "tasks", Task, changes.new_tasks)
+    await _insert(connection, "attempts", Attempt, changes.new_attempts)
+    await _insert(connection, "results", Result, changes.results)
+    for statement, changed in (
+        ("update_tickets", changes.tickets),
+        ("update_tasks", changes.tasks),
+        ("update_attempts", changes.attempts),
+    ):
+        if changed:
+            await connection.execute(SQL[statement], *rows.changed(changed))
+    if changes.refused:
+        await connection.execute(SQL["refuse"], *zip(*changes.refused, strict=True))
+    if changes.problems:
+        await connection.execute(SQL["quarantine"], *zip(*changes.problems, strict=True))
 
-    @asynccontextmanager
-    async def join(self, name: str) -> AsyncIterator["TicketsFolding"]:
-        """Be one of the processes that fold this view."""
-        async with sharing(self._address, name, self._lease) as shares:
-            yield TicketsFolding(self._address, shares)
 
-
-class TicketsFolding:
-    """One process's share of the partitions."""
-
-    def __init__(self, address: Address, shares: Shares) -> None:
-        self._address = address
-        self._shares = shares
-
-    async def granted(self) -> frozenset[int]:
-        """What this one may fold now."""
-        return await self._shares.granted()
-
-    async def leave(self) -> None:
-        """Have no share any more."""
-        await self._shares.leave()
-
-    async def take(self, partition: int) -> TicketsFold:
-        """Fence whoever folded the partition before."""
-        held = await self._shares.take(partition)
-        try:
-            with translated():
-                found = await held.connection.fetch(SQL["partitions"])
-        except BaseException:
-            await held.release()
-            raise
-        return TicketsFold(held, found[partition]["event"], self._address.channel("views"))
+async def _insert(
+    connection: "Connection", table: str, kind: type[Any], inserted: Sequence[Any]
+) -> None:
+    if inserted:
+        await connection.copy_records_to_table(
+            table, records=rows.written(inserted), columns=rows.columns(kind)
+        )

@@ -1,0 +1,74 @@
+"""The archive in PostgreSQL, for a log that is elsewhere: every event, by its stream."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from adapters.codec import Codec
+from adapters.log import Genesis
+from adapters.postgres.connection import Address, translated
+from adapters.postgres.views.view import Place, PostgresView, prepare
+from domain.envelope import Recorded
+
+COLUMNS = (
+    *("partition", "sequence", "originator_id", "originator_version", "topic", "schemaversion"),
+    *("id", "causationid", "time", "actor", "upto", "traceparent", "state"),
+)
+
+
+async def open_history(
+    address: Address, genesis: Sequence[Genesis], codec: Codec, *, lease: float = 6.0
+) -> PostgresView:
+    """The archive at an address, made if it is not there.
+
+    Raises WrongLog if it is of another log than the one with this *genesis*, and Unavailable.
+    """
+    await prepare(address, "history", genesis)
+    return PostgresView("history", address, lambda place: HistoryFold(place, codec), lease)
+
+
+class HistoryFold:
+    """One partition of the archive."""
+
+    def __init__(self, place: Place, codec: Codec) -> None:
+        self.partition = place.partition
+        self._place = place
+        self._encode = codec.encode_event
+
+    @property
+    def sequence(self) -> int:
+        """That of the last event that was archived."""
+        return self._place.sequence
+
+    @property
+    def event(self) -> UUID | None:
+        """Its id."""
+        return self._place.event
+
+    async def fold(self, events: Sequence[Recorded]) -> None:
+        """Archive the next events; they and the position become true in one transaction."""
+        with translated():
+            async with self._place.advanced(events[-1]) as connection:
+                await connection.copy_records_to_table(
+                    "events", records=map(self._row, events), columns=COLUMNS
+                )
+
+    def _row(self, recorded: Recorded) -> tuple[object, ...]:
+        return (
+            self.partition,
+            recorded.sequence,
+            recorded.originator_id,
+            recorded.originator_version,
+            recorded.event.topic,
+            recorded.event.class_version,
+            recorded.id,
+            recorded.causationid,
+            recorded.time,
+            recorded.actor,
+            recorded.upto,
+            recorded.traceparent,
+            self._encode(recorded.event),
+        )
+
+    async def release(self) -> None:
+        """Give the partition back."""
+        await self._place.release()

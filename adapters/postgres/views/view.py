@@ -1,0 +1,152 @@
+"""What every view in PostgreSQL has: a schema of its own, partitions that are shared, positions."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from adapters.log import Genesis, WrongLog
+from adapters.postgres.connection import Address, close, connect, translated
+from adapters.postgres.sharing import Held, Shares, sharing
+from adapters.postgres.statements import load, schema
+from adapters.views import Fold
+from domain.envelope import Recorded
+
+if TYPE_CHECKING:
+    from adapters.postgres.connection import Connection
+
+SQL = load("views")
+FORMAT = 1
+"""The form of the tables; another one is refused."""
+
+
+def address_of(log: Address, name: str) -> Address:
+    """Where the view of this name is, of a log at an address or of one that is elsewhere."""
+    return Address(log.dsn, f"{log.schema}_{name}")
+
+
+class Place:
+    """How far a partition of a view is, and the right to say so.
+
+    Attributes:
+        connection: for what is written together with the position.
+        sequence: that of the last event that was folded.
+        event: its id.
+    """
+
+    def __init__(self, held: Held, event: UUID | None, channel: str) -> None:
+        self.partition = held.partition
+        self.connection = held.connection
+        self.sequence = held.sequence
+        self.event = event
+        self._held = held
+        self._channel = channel
+
+    @asynccontextmanager
+    async def advanced(self, last: Recorded) -> AsyncIterator["Connection"]:
+        """A transaction in which the view has come to an event. Raises Fenced."""
+        connection = self.connection
+        with translated():
+            async with connection.transaction():
+                moved = await connection.fetch(
+                    SQL["advance"],
+                    self.partition,
+                    self._held.epoch,
+                    self.sequence,
+                    last.sequence,
+                    last.id,
+                    self._channel,
+                )
+                if not moved:
+                    raise self._held.lost()
+                yield connection
+        self.sequence, self.event = last.sequence, last.id
+
+    async def release(self) -> None:
+        """Give the partition back."""
+        await self._held.release()
+
+
+class PostgresView:
+    """One view at an address of its own."""
+
+    def __init__(
+        self, name: str, address: Address, fold: Callable[[Place], Fold], lease: float
+    ) -> None:
+        self.name = name
+        self.address = address
+        self._fold = fold
+        self._lease = lease
+
+    @asynccontextmanager
+    async def join(self, name: str) -> AsyncIterator["PostgresFolding"]:
+        """Be one of the processes that fold this view."""
+        async with sharing(self.address, name, self._lease) as shares:
+            yield PostgresFolding(self.address, shares, self._fold)
+
+
+class PostgresFolding:
+    """One process's share of the partitions."""
+
+    def __init__(self, address: Address, shares: Shares, fold: Callable[[Place], Fold]) -> None:
+        self._address = address
+        self._shares = shares
+        self._fold = fold
+
+    async def granted(self) -> frozenset[int]:
+        """What this one may fold now."""
+        return await self._shares.granted()
+
+    async def take(self, partition: int) -> Fold:
+        """Fence whoever folded the partition before."""
+        held = await self._shares.take(partition)
+        try:
+            with translated():
+                event = await held.connection.fetchval(SQL["event"], partition)
+        except BaseException:
+            await held.release()
+            raise
+        return self._fold(Place(held, event, self._address.channel("views")))
+
+    async def leave(self) -> None:
+        """Have no share any more."""
+        await self._shares.leave()
+
+
+async def prepare(address: Address, tables: str, genesis: Sequence[Genesis]) -> None:
+    """Make the tables of `sql/<tables>_tables.sql` where they are missing, for this log.
+
+    *genesis* is what each partition of the log says of itself. Raises WrongLog if what is there is
+    of another log or form, and Unavailable.
+    """
+    name = address.schema
+    connection = await connect(address)
+    try:
+        with translated():
+            async with connection.transaction():
+                await connection.execute("SELECT pg_advisory_xact_lock(hashtext($1))", name)
+                # Not again where they are: an index that is there would be waited for, and whoever
+                # folds waits for us.
+                if not await connection.fetchval(SQL["are_there"], name):
+                    await _create(connection, name, tables, genesis)
+                found = await connection.fetch(SQL["partitions"])
+    finally:
+        await close(connection)
+    if [row["log"] for row in found] != [one.id for one in genesis]:
+        raise WrongLog(
+            f"the views in schema {name!r} are of another log: drop it to have them folded anew"
+        )
+    if {row["format"] for row in found} != {FORMAT}:
+        raise WrongLog(
+            f"the views in schema {name!r} have another form than this version folds: "
+            f"`turnstile rebuild {tables}` folds them anew"
+        )
+
+
+async def _create(
+    connection: "Connection", name: str, tables: str, genesis: Sequence[Genesis]
+) -> None:
+    await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{name}"')
+    await connection.execute(schema("view"))
+    await connection.execute(schema(tables))
+    await connection.execute(SQL["create_partitions"], [one.id for one in genesis], FORMAT)
