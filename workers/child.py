@@ -87,7 +87,8 @@ class Child:
         try:
             with suppress(ProcessLookupError):
                 self._process.terminate()
-            return await asyncio.wait_for(self._process.wait(), PATIENCE)
+            async with asyncio.timeout(PATIENCE):
+                return await self._process.wait()
         except TimeoutError:
             return -signal.SIGKILL
         finally:

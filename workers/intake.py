@@ -125,5 +125,6 @@ class Intake:
         log.warning("intake_waits", error=str(error), seconds=self._wait, **facts)
         self._watchdog.moved(NAME)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), self._wait)
+            async with asyncio.timeout(self._wait):
+                await self._stopping.wait()
         self._wait = min(2 * self._wait, LONGEST)

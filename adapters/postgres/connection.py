@@ -102,7 +102,8 @@ async def open_pool(address: Address, size: int) -> AsyncIterator["asyncpg.Pool[
         yield pool
     finally:
         try:
-            await asyncio.wait_for(pool.close(), 2)
+            async with asyncio.timeout(2):
+                await pool.close()
         except (TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
             pool.terminate()
 

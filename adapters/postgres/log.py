@@ -185,7 +185,8 @@ class PostgresLog:
                     yield page
                 else:
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(rung.wait(), POLL)
+                        async with asyncio.timeout(POLL):
+                            await rung.wait()
         finally:
             self._bell.unsubscribe(channel, ring)
 

@@ -99,7 +99,8 @@ class PostgresOwner:
             if left <= 0:
                 return []
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._rung.wait(), min(left, POLL))
+                async with asyncio.timeout(min(left, POLL)):
+                    await self._rung.wait()
 
     async def _forget(self) -> None:
         with translated():

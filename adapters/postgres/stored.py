@@ -162,7 +162,8 @@ class StoredEvents:
         try:
             while True:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(rung.wait(), POLL)
+                    async with asyncio.timeout(POLL):
+                        await rung.wait()
                 rung.clear()
                 sleeper.set()
         finally:

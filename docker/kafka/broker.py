@@ -145,7 +145,8 @@ class Node:
         self.send(signal.SIGTERM)
         if self._process is not None:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._process.wait(), 10)
+                async with asyncio.timeout(10):
+                    await self._process.wait()
         await self.kill()
 
 

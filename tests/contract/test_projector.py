@@ -12,8 +12,10 @@ import structlog.testing
 
 from adapters.asking import Asker, asking
 from adapters.codec import Codec
-from adapters.log import Gap, Log, WrongLog
-from adapters.postgres.connection import Address, close, connect
+from adapters.log import Gap, Genesis, Log, WrongLog
+from adapters.postgres.archive import Archive
+from adapters.postgres.connection import Address, close, connect, open_pool
+from adapters.postgres.views.history import open_history
 from adapters.postgres.views.tickets import open_tickets
 from adapters.postgres.views.view import PostgresView, address_of
 from domain.envelope import Recorded, Submitted, partition_of
@@ -44,9 +46,13 @@ async def engine_on(log: Log) -> AsyncIterator[None]:
         await task
 
 
+async def genesis_of(log: Log) -> Sequence[Genesis]:
+    return [await log.genesis(n) for n in range(log.partitions)]
+
+
 async def view_of(log: Log, address: Address) -> PostgresView:
-    genesis = [await log.genesis(n) for n in range(log.partitions)]
-    return await open_tickets(address_of(address, "tickets"), genesis, lease=LEASE)
+    at = address_of(address, "tickets")
+    return await open_tickets(at, await genesis_of(log), lease=LEASE)
 
 
 @asynccontextmanager
@@ -60,10 +66,10 @@ async def projecting(log: Log, address: Address, name: str = "a") -> AsyncIterat
         await task
 
 
-async def seen(log: Log, address: Address) -> None:
-    """Wait until the view has all that the log has."""
+async def seen(log: Log, at: Address) -> None:
+    """Wait until the view there has all that the log has."""
     ends = [await log.end(n) for n in range(log.partitions)]
-    connection = await connect(address_of(address, "tickets"))
+    connection = await connect(at)
     try:
         async with asyncio.timeout(20):
             while ends > [
@@ -96,7 +102,7 @@ async def log_of(log: Log) -> Sequence[Recorded]:
 
 
 async def rows_are_the_fold(log: Log, address: Address) -> None:
-    await seen(log, address)
+    await seen(log, address_of(address, "tickets"))
     rows = expected(await log_of(log))
     for row in rows["tickets"]:
         row["partition"] = partition_of(f"ticket/{row['ticket']}", log.partitions)
@@ -167,6 +173,34 @@ async def test_one_that_was_paused_past_its_lease_writes_nothing_twice(
         await rows_are_the_fold(log, address)
 
 
+# ----------------------------------------------------------------------------------- the archive
+
+
+async def test_the_archive_has_every_event_of_a_ticket_in_order(
+    place: Place, address: Address
+) -> None:
+    at = address_of(address, "history")
+    async with place.open(2, codec=CODEC) as log, engine_on(log), asking(log) as asker:
+        view = await open_history(at, await genesis_of(log), CODEC, lease=LEASE)
+        projector = Projector("a", log, [view])
+        projecting = asyncio.create_task(projector.run())
+        await asyncio.gather(*(live(asker, str(n)) for n in range(20)))
+        await seen(log, at)
+        projector.stop()
+        await projecting
+        async with open_pool(at, 1) as pool:
+            archive = Archive(pool, CODEC)
+            events = await log_of(log)
+            for n in range(20):
+                stream = f"ticket/{n}"
+                expected = [event for event in events if event.originator_id == stream]
+                assert expected == await archive.events(stream)
+                assert expected[2:4] == await archive.events(stream, 2, limit=2)
+                assert expected[:4] == await archive.events(stream, until=4)
+                earlier = [event for event in expected if event.time <= expected[3].time]
+                assert earlier == await archive.events(stream, at=expected[3].time)
+
+
 # ------------------------------------------------------------------------------- other histories
 
 
@@ -187,7 +221,7 @@ async def test_a_view_on_another_history_than_the_log_is_refused(
     async with place.open(1, codec=CODEC) as log, engine_on(log), asking(log) as asker:
         async with projecting(log, address):
             await live(asker, "1")
-            await seen(log, address)
+            await seen(log, address_of(address, "tickets"))
         await _changed(address, f"UPDATE partitions SET {change}")
         projector = Projector("b", log, [await view_of(log, address)])
         with pytest.raises(WrongLog, match="turnstile rebuild tickets"):

@@ -118,7 +118,8 @@ class Programs:
             for ending in (signal.SIGTERM, signal.SIGKILL):
                 with suppress(ProcessLookupError, TimeoutError):
                     os.killpg(process.pid, ending)
-                    await asyncio.wait_for(process.wait(), 5)
+                    async with asyncio.timeout(5):
+                        await process.wait()
             raise
         if process.returncode:
             raise self.output.failure(program, f"ended with code {process.returncode}")

@@ -1,0 +1,44 @@
+"""The archive: the events of a stream, wherever PostgreSQL has them.
+
+Where PostgreSQL keeps the log, that is its table `events`; where another log is archived, the
+view `history` has the same columns.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import asyncpg
+
+from adapters.codec import Codec
+from adapters.postgres.connection import translated
+from adapters.postgres.read import recorded
+from adapters.postgres.statements import load
+from domain.envelope import Recorded
+
+SQL = load("archive")
+
+
+class Archive:
+    """Reads the events of streams, in their order, through a pool whose path has the table."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", codec: Codec) -> None:
+        self._pool = pool
+        self._codec = codec
+
+    async def events(
+        self,
+        stream: str,
+        after: int = 0,
+        *,
+        limit: int = 2_000,
+        until: int | None = None,
+        at: datetime | None = None,
+    ) -> Sequence[Recorded]:
+        """The next events of a stream behind version *after*, at most *limit*.
+
+        None of them is behind version *until*, or later than *at*. Raises Unavailable, and
+        FutureEvent and CodecError as the codec does.
+        """
+        with translated():
+            rows = await self._pool.fetch(SQL["events"], stream, after, limit, until, at)
+        return [recorded(row, self._codec) for row in rows]
