@@ -2,8 +2,11 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
+from typing import Final
 
+import msgspec
 from msgspec import Struct
 
 from adapters.codec import Codec
@@ -11,7 +14,7 @@ from adapters.config import Config
 from adapters.kafka import log as kafka
 from adapters.kafka.connection import Address as KafkaAddress
 from adapters.kafka.requests import open_requests
-from adapters.log import Log, Unavailable
+from adapters.log import Genesis, Log, Unavailable
 from adapters.postgres import log as postgres
 from adapters.postgres.connection import Address as PostgresAddress
 from adapters.postgres.server import ServerError, shared
@@ -25,6 +28,7 @@ from domain.kinds import DECIDERS
 from workers.engine import Engine, Pace
 from workers.intake import Intake
 from workers.projector import Projector
+from workers.rebuild import Progress, Rebuild
 from workers.watchdog import Watchdog
 
 
@@ -38,6 +42,7 @@ class Service(Struct, frozen=True):
     deciders: Deciders
     codec: Codec
     log: Log
+    database: PostgresAddress | None = None
     views: Sequence[View] = ()
 
     def engine(self, watchdog: Watchdog | None = None) -> Engine:
@@ -64,19 +69,29 @@ class Service(Struct, frozen=True):
         """A projector of this service, which was assembled with its views."""
         return Projector(self.config.name, self.log, self.views, watchdog=watchdog)
 
+    def rebuild(self, name: str, progress: Progress) -> Rebuild:
+        """What folds the view of this name again."""
+        assert self.database is not None
+        live, opening = address_of(self.database, name), _OPENING[name]
+        return Rebuild(self.log, live, partial(opening, self), progress=progress)
+
 
 @asynccontextmanager
-async def assemble(config: Config, *, views: bool = False) -> AsyncIterator[Service]:
-    """Open what the configuration names, with the *views* if they are wanted. Raises LogError."""
+async def assemble(config: Config, *, views: Sequence[str] | None = None) -> AsyncIterator[Service]:
+    """Open what the configuration names. Raises LogError.
+
+    With *views*, be they none, there is a database for them, and those of these names are opened.
+    """
     codec = Codec(DECIDERS)
     async with AsyncExitStack() as stack:
         opening = _in_kafka if config.kafka else _in_postgres
         log = await stack.enter_async_context(opening(config, codec))
-        opened: Sequence[View] = ()
-        if views:
+        service = Service(config, DECIDERS, codec, log)
+        if views is not None:
             database = await stack.enter_async_context(_database(config))
-            opened = await _views(config, database, log, codec)
-        yield Service(config, DECIDERS, codec, log, opened)
+            opened = [await _OPENING[name](service, address_of(database, name)) for name in views]
+            service = msgspec.structs.replace(service, database=database, views=opened)
+        yield service
 
 
 @asynccontextmanager
@@ -102,16 +117,25 @@ async def _in_postgres(config: Config, codec: Codec) -> AsyncIterator[Log]:
         yield log
 
 
-async def _views(
-    config: Config, database: PostgresAddress, log: Log, codec: Codec
-) -> Sequence[View]:
-    genesis = [await log.genesis(n) for n in range(log.partitions)]
-    tickets = address_of(database, "tickets")
-    opened: list[View] = [await open_tickets(tickets, genesis, lease=config.lease)]
-    if config.kafka:
-        history = address_of(database, "history")
-        opened.append(await open_history(history, genesis, codec, lease=config.lease))
-    return opened
+def views_of(config: Config) -> Sequence[str]:
+    """The names of the views; where PostgreSQL keeps the log, that is its own archive."""
+    return ("tickets", "history") if config.kafka else ("tickets",)
+
+
+async def _tickets(service: Service, at: PostgresAddress) -> View:
+    return await open_tickets(at, await _genesis(service.log), lease=service.config.lease)
+
+
+async def _history(service: Service, at: PostgresAddress) -> View:
+    genesis = await _genesis(service.log)
+    return await open_history(at, genesis, service.codec, lease=service.config.lease)
+
+
+async def _genesis(log: Log) -> Sequence[Genesis]:
+    return [await log.genesis(n) for n in range(log.partitions)]
+
+
+_OPENING: Final = {"tickets": _tickets, "history": _history}
 
 
 @asynccontextmanager

@@ -12,13 +12,20 @@ from tests.benchmarks.bulk import bulk
 from tests.benchmarks.engines import EngineEnded
 from tests.benchmarks.idle import idle
 from tests.benchmarks.large import large
+from tests.benchmarks.rebuild import rebuild
 from tests.benchmarks.report import Report
 from tests.benchmarks.settings import Settings, SettingsError
 from tests.benchmarks.system import started
 from tests.benchmarks.takeover import takeover
 from workers.logs import configure
 
-MEASURE = {"bulk": bulk, "idle": idle, "large": large, "takeover": takeover}
+MEASURE = {
+    "bulk": bulk,
+    "idle": idle,
+    "large": large,
+    "takeover": takeover,
+    "rebuild": rebuild,
+}
 
 
 async def main(settings: Settings) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta, Struct
 
-MODES: Final = ("bulk", "idle", "large", "takeover")
+MODES: Final = ("bulk", "idle", "large", "takeover", "rebuild")
 
 
 class SettingsError(Exception):

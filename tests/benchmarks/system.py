@@ -94,7 +94,7 @@ async def started(log: str, engines: int, *, views: bool) -> AsyncIterator[Syste
         async with LOGS[log](folder) as servers:
             environment = {**os.environ, **servers.environment}
             async with (
-                assemble(config.read(environment)) as service,
+                assemble(config.read(environment), views=()) as service,
                 running(engines, environment, folder) as fleet,
                 running(int(views), environment, folder, "projector") as projectors,
                 asking(service.log) as asker,

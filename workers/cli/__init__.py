@@ -6,6 +6,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 import click
+import msgspec
 import uvloop
 
 from adapters.config import Config, ConfigError, read
@@ -21,14 +22,14 @@ def main() -> None:
     """Run the tests of a large project as tickets."""
 
 
-def configuration() -> Config:
-    """The configuration of this process; logging begins with it."""
+def configuration(*, quiet: bool = False) -> Config:
+    """The configuration of this process; logging begins with it, of warnings only if *quiet*."""
     try:
         config = read(os.environ)
     except ConfigError as error:
         click.echo(f"turnstile: {error}", err=True)
         sys.exit(EXIT_CONFIG)
-    configure(config)
+    configure(msgspec.structs.replace(config, log_level="warning") if quiet else config)
     return config
 
 
@@ -37,6 +38,6 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     uvloop.run(main)
 
 
-from workers.cli import demo, roles, show  # noqa: E402 - they add their commands to `main`
+from workers.cli import demo, roles, show, views  # noqa: E402 - they add their commands to `main`
 
-__all__ = ["demo", "main", "roles", "show"]
+__all__ = ["demo", "main", "roles", "show", "views"]

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import click
@@ -14,7 +14,7 @@ from adapters.config import Config
 from adapters.log import LogError
 from domain.stream import VersionGap
 from workers.cli import EXIT_CONFIG, configuration, main, run
-from workers.compose import Service, assemble
+from workers.compose import Service, assemble, views_of
 from workers.watchdog import Watchdog
 
 log = structlog.get_logger()
@@ -39,7 +39,8 @@ def engine() -> None:
 @main.command()
 def projector() -> None:
     """Fold the log's events into the views that answer queries."""
-    run(_serve("projector", configuration(), Service.projector, views=True))
+    config = configuration()
+    run(_serve("projector", config, Service.projector, views=views_of(config)))
 
 
 @main.command()
@@ -58,7 +59,7 @@ async def _serve(
     config: Config,
     role_of: Callable[[Service, Watchdog], Role],
     *,
-    views: bool = False,
+    views: Sequence[str] | None = None,
 ) -> None:
     watchdog = Watchdog(config.watchdog)
     try:

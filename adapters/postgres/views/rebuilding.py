@@ -48,7 +48,10 @@ async def check_place(live: Address) -> None:
     old = before(live)
     async with _connected(old) as connection:
         if await _is_there(connection, old):
-            raise OldViewKept(f"schema {old.schema!r} has the one that was replaced last")
+            raise OldViewKept(
+                f"schema {old.schema!r} keeps the one that was replaced last: drop that first "
+                "(`turnstile rebuild … --drop-old`)"
+            )
 
 
 async def positions(address: Address) -> Sequence[int]:
