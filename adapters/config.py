@@ -10,6 +10,7 @@ import re
 import socket
 import tomllib
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -17,8 +18,6 @@ import msgspec
 from msgspec import Meta, Struct
 
 from domain.kinds import DECIDERS
-
-Positive = Annotated[float, Meta(gt=0)]
 
 OWN_TOPICS: Final = ("commands", "events", "replies", "dead")
 """Of the log: what comes in there is no request."""
@@ -75,14 +74,14 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     """Of the log, for ever. Without a number a new log gets 8."""
     name: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9._:-]{1,64}\Z")] = "here"
     """The name of this process among its like, for people to read."""
-    lease: Positive = 6.0
+    lease: Annotated[float, Meta(gt=0, le=3_600)] = 6.0
     """Seconds after which an engine that is not heard of loses its partitions. Kafka's brokers
     take 6 at the least, unless configured."""
     batch: Annotated[int, Meta(ge=1, le=100_000)] = 2_000
     """Commands that are decided together, at most."""
     linger: Annotated[float, Meta(ge=0, le=1)] = 0.010
     """Seconds to wait for more commands when more than one is there."""
-    watchdog: Positive = 30.0
+    watchdog: Annotated[float, Meta(gt=0, le=86_400)] = 30.0
     """Seconds after which a process that neither moves nor stands at the end is ended."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "console"] = "auto"
@@ -113,8 +112,12 @@ def read(environment: Mapping[str, str]) -> Config:
     fields = Config.__struct_fields__
     for key, value in environment.items():
         name = key.removeprefix("TURNSTILE_").lower()
-        if key.startswith("TURNSTILE_") and name in fields:
+        if not (key.startswith("TURNSTILE_") and value) or key == "TURNSTILE_CONFIG":
+            continue
+        if name in fields:
             settings[name] = _table(name, value) if name == "intake" else value
+        elif meant := get_close_matches(name, fields, n=1, cutoff=0.85):
+            raise ConfigError(f"there is no {key}: is TURNSTILE_{meant[0].upper()} meant?")
     _check_tables(settings.get("intake"))
     try:
         config = msgspec.convert(settings, Config, strict=False)

@@ -94,6 +94,26 @@ def _any(request: Request) -> bool:
     return True
 
 
+def commits(request: Request) -> bool:
+    """Whether it ends a transaction by its commit, in the version that aiokafka speaks."""
+    return request.api == Api.END_TXN and request.body[-1] == 1
+
+
+def commits_by(api: Api) -> When:
+    """Whether it is of a kind, and part of a transaction behind one that was aborted.
+
+    An owner's first transaction is such a one.
+    """
+    aborted: list[Request] = []
+
+    def when(request: Request) -> bool:
+        if request.api == Api.END_TXN and not commits(request):
+            aborted.append(request)
+        return bool(aborted) and request.api == api and (api != Api.END_TXN or commits(request))
+
+    return when
+
+
 class Caught:
     """The requests that something was done to.
 

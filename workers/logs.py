@@ -2,6 +2,8 @@
 
 import logging
 import sys
+from collections import Counter
+from typing import Final
 
 import orjson
 import structlog
@@ -39,14 +41,33 @@ def configure(config: Config) -> None:
 
 
 class _Forward(logging.Handler):
-    """Makes a line of ours of a line of a library's."""
+    """Makes a line of ours of a line of a library's: each once in so many seconds.
+
+    While a broker is away, aiokafka says the same hundreds of times a second.
+    """
+
+    QUIET: Final = 5.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[tuple[str, str], float] = {}
+        self._repeated: Counter[tuple[str, str]] = Counter()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Log it."""
+        """Log it, and how often it was said since it was logged last."""
+        line = record.name, record.getMessage()
+        if record.created - self._said.get(line, -self.QUIET) < self.QUIET:
+            self._repeated[line] += 1
+            return
+        if len(self._said) > 1_000:
+            self._said.clear()
+        self._said[line] = record.created
         error = record.exc_info[1] if record.exc_info else None
+        repeated = self._repeated.pop(line, 0)
         structlog.get_logger().warning(
             "library",
             logger=record.name,
-            message=record.getMessage(),
+            message=line[1],
+            **({"repeated": repeated} if repeated else {}),
             **({"error": repr(error)} if error else {}),
         )

@@ -7,17 +7,20 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
+import structlog
 from aiokafka import TopicPartition
 
 from adapters.codec import DATA_LIMIT, Codec
 from adapters.kafka import records
-from adapters.kafka.connection import Address, running, translated
+from adapters.kafka.connection import FAILURES, Address, running, translated
 from adapters.kafka.membership import KafkaMembership, joined
 from adapters.kafka.reading import Events, last_event
 from adapters.kafka.topics import prepare
 from adapters.log import Genesis
 from domain.envelope import Answer, Recorded, Submitted, check, partition_of
 from domain.errors import TooLarge
+
+log = structlog.get_logger()
 
 
 @asynccontextmanager
@@ -155,7 +158,14 @@ class KafkaReplies:
         """Wait for the next answers."""
         while True:
             with translated():
-                found = await self._consumer.getmany(timeout_ms=1_000)
+                try:
+                    found = await self._consumer.getmany(timeout_ms=1_000)
+                except FAILURES:
+                    raise
+                except Exception as error:  # aiokafka cannot read a record
+                    log.warning("replies_unreadable", error=repr(error))
+                    await self._consumer.seek_to_end()  # what is lost is asked for again
+                    continue
             answers = [
                 answer
                 for page in found.values()

@@ -16,12 +16,13 @@ from typing import Any, Final
 import structlog
 from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
-from aiokafka.errors import InvalidSessionTimeoutError
+from aiokafka.errors import InconsistentGroupProtocolError, InvalidSessionTimeoutError
 from aiokafka.structs import OffsetAndMetadata
 
 from adapters.codec import Codec
 from adapters.kafka.connection import FAILURES, REQUEST, Address, ended, started, translated
 from adapters.kafka.owner import KafkaOwner, Replier, producer
+from adapters.kafka.settling import settled
 from adapters.log import ClockAhead, Fenced, Genesis, Unavailable, WrongLog
 
 CLOCK_AHEAD: Final = timedelta(seconds=2)
@@ -75,6 +76,10 @@ class KafkaMembership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokaf
                 f"the brokers take no lease of {self._lease:g} s: it must lie between their "
                 "group.min.session.timeout.ms (6 s unless configured) and group.max.session…"
             ) from error
+        except InconsistentGroupProtocolError:
+            log.error("stranger_in_group", member=self._name, group=self._address.group)
+            await self.leave()
+            await asyncio.sleep(self._lease / 5)
         except (Unavailable, *FAILURES) as error:
             log.warning("ownership_unknown", member=self._name, error=str(error))
             await self.leave()
@@ -138,19 +143,25 @@ class KafkaMembership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokaf
     async def take(self, partition: int) -> KafkaOwner:
         """Fence the owner before, and own the partition.
 
-        First the fence, which ends whatever the owner before was about; only then is anything
-        read that it could have written.
+        First the fence, and the end of whatever the owner before was about; only then is
+        anything read that it could have written.
         """
         generation = self._generation
         if not self._is_current or partition not in self._assigned - set(self._fenced):
             raise Fenced(f"partition {partition} is not granted")
         await self._check_clock()
         own = await started(producer(self._address, partition))
+        reader = None
         try:
-            committed = await self._committed(partition)
             reader = await started(self._address.consumer())
+            events = TopicPartition(self._address.topic("events"), partition)
+            commands = TopicPartition(self._address.topic("commands"), partition)
+            await settled(own, reader, [events], (self._address.group, commands))
+            committed = await self._committed(commands)
         except BaseException:
             await ended(own)
+            if reader is not None:
+                await ended(reader)
             raise
 
         def fenced() -> None:
@@ -182,9 +193,8 @@ class KafkaMembership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokaf
                 f"this machine's clock is {ahead.total_seconds():.1f} s ahead of Kafka's"
             )
 
-    async def _committed(self, partition: int) -> OffsetAndMetadata:
-        """The group's offset; behind the fence nothing can change it any more."""
-        commands = TopicPartition(self._address.topic("commands"), partition)
+    async def _committed(self, commands: TopicPartition) -> OffsetAndMetadata:
+        """The group's offset; behind the fence no owner can change it any more."""
         with translated():
             async with asyncio.timeout(REQUEST):
                 while True:

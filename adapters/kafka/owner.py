@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from time import monotonic
 from typing import Any, Final
 
@@ -15,8 +16,19 @@ from adapters import cloudevents
 from adapters.codec import Codec
 from adapters.kafka import records
 from adapters.kafka.connection import FAILURES, RETRY, Address, ended, meaning, running, translated
+from adapters.kafka.kept import Unreadable
 from adapters.kafka.reading import Events
-from adapters.log import Decided, Encoded, Fenced, Gap, Genesis, LogError, Received, Reply
+from adapters.log import (
+    Decided,
+    Encoded,
+    Fenced,
+    Gap,
+    Genesis,
+    LogError,
+    Received,
+    Reply,
+    WrongLog,
+)
 from domain.envelope import Recorded
 
 # aiokafka waits so many seconds where the transaction before has not quite ended. It takes one or
@@ -68,9 +80,11 @@ class KafkaOwner:
         self._fenced = fenced
         self._commands = TopicPartition(address.topic("commands"), partition)
         self._events = TopicPartition(address.topic("events"), partition)
-        self._decided = max(0, committed.offset)
+        # An offset without such a note is none of ours: somebody else was in the group.
+        self._decided = committed.offset if _noted(committed) is not None else 0
         self._sequence = 0
         self._told = monotonic()
+        self._careful = False
         self._over: LogError | None = None
 
     async def history(self, after: int = 0) -> AsyncIterator[Sequence[Recorded]]:
@@ -81,7 +95,7 @@ class KafkaOwner:
             async for page in events.until(end):
                 yield page
         self._sequence = events.after
-        known = _sequence(self._committed)
+        known = _noted(self._committed) or 0
         if known > self._sequence:
             raise Gap(
                 f"partition {self.partition} ends with {self._sequence}, "
@@ -95,6 +109,12 @@ class KafkaOwner:
         with translated():
             self._consumer.assign([self._commands])
             starts = await self._consumer.beginning_offsets([self._commands])
+            ends = await self._consumer.end_offsets([self._commands])
+            if ends[self._commands] < position:
+                raise WrongLog(
+                    f"partition {self.partition} has decided {position} commands, and "
+                    f"{self._commands.topic!r} has {ends[self._commands]}: was it made anew?"
+                )
             if starts[self._commands] > position:
                 log.error(
                     "commands_expired",
@@ -108,10 +128,29 @@ class KafkaOwner:
     async def receive(self, limit: int, timeout: float) -> Sequence[Received]:
         """The next commands in order; none if none came within *timeout* seconds."""
         with translated():
-            found = await self._consumer.getmany(
-                self._commands, timeout_ms=int(timeout * 1e3), max_records=limit
-            )
+            try:
+                found = await self._consumer.getmany(
+                    self._commands,
+                    timeout_ms=int(timeout * 1e3),
+                    max_records=1 if self._careful else limit,
+                )
+            except FAILURES:
+                raise
+            except Exception as error:  # aiokafka cannot read a record
+                return await self._unreadable(error)
         return [records.received(record, self._codec) for record in found.get(self._commands, ())]
+
+    async def _unreadable(self, error: Exception) -> Sequence[Received]:
+        """Find the record that is at fault, by going on one by one; then pass it by."""
+        if not self._careful:
+            self._careful = True
+            return []
+        offset = await self._consumer.position(self._commands)
+        self._consumer.seek(self._commands, offset + 1)
+        self._careful = False
+        raw = Unreadable(self._commands.topic, self.partition, offset)
+        problem = f"it is unreadable, {error!r}"
+        return [Received(offset + 1, datetime.now(UTC), None, problem, raw=raw)]
 
     async def commit(self, decided: Decided) -> None:
         """One transaction of events, dead letters and, now and then, the group's offset.
@@ -166,17 +205,17 @@ class KafkaOwner:
 
     async def release(self) -> None:
         """Give the partition back, and leave a note of how far it got."""
-        if self._over is None and self._sequence > _sequence(self._committed):
+        if self._over is None and self._sequence > (_noted(self._committed) or 0):
             with suppress(LogError):
                 await self.commit(Decided(upto=self._decided))
         await ended(self._producer)
         await ended(self._consumer)
 
 
-def _sequence(committed: OffsetAndMetadata) -> int:
-    """The last sequence that an owner has noted beside the group's offset."""
+def _noted(committed: OffsetAndMetadata) -> int | None:
+    """The last sequence that an owner has noted beside the group's offset, if one did."""
     name, _, number = (committed.metadata or "").partition("=")
-    return int(number) if name == "sequence" and number.isdecimal() else 0
+    return int(number) if name == "sequence" and number.isdecimal() else None
 
 
 class Replier:

@@ -15,6 +15,7 @@ from msgspec import Raw, Struct
 from adapters import cloudevents
 from adapters.cloudevents import SOURCE, CloudEvent
 from adapters.codec import RECORD_LIMIT, Codec, CodecError, Undecodable
+from adapters.kafka.kept import kept
 from adapters.log import DeadLetter, Genesis, Received, Reply
 from domain.envelope import Answer, Submitted
 
@@ -111,15 +112,16 @@ def _asker_of(value: bytes) -> _Asker:
 
 def dead(letter: DeadLetter, partition: int) -> tuple[bytes | None, bytes, list[Any]]:
     """Key, value and headers of a dead letter: the record as it came, and why it is here."""
-    record = letter.received.raw
+    whole = kept(letter.received.raw)
     headers = [
         ("reason", letter.reason.encode()),
         ("partition", str(partition).encode()),
         ("position", str(letter.received.position).encode()),
         ("at", letter.received.at.isoformat().encode()),
-        *record.headers,
+        *whole.cut,
+        *whole.headers,
     ]
-    return record.key, record.value or b"", headers
+    return whole.key, whole.value or b"", headers
 
 
 def replies(all_of_them: Iterable[Reply], partitions: int) -> Iterator[tuple[int, bytes, bytes]]:

@@ -24,8 +24,9 @@ from adapters.kafka.connection import (
     started,
     translated,
 )
+from adapters.kafka.kept import Unreadable
 from adapters.kafka.membership import HEARTBEAT
-from adapters.kafka.request_records import Request, Unreadable, dead
+from adapters.kafka.request_records import Request, dead
 from adapters.kafka.request_topics import prepare
 from adapters.log import LogError, WrongLog
 from adapters.requests import Desk
@@ -144,6 +145,7 @@ class KafkaRequests:
                     self._consumer.seek(partition, offset + 1)
                     unreadable = Unreadable(partition.topic, partition.partition, offset)
                     found.append(Request(unreadable, None, f"value: it is unreadable, {error!r}"))
+                    self._careful = False
                     break
                 if not page:
                     break

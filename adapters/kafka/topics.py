@@ -77,9 +77,13 @@ async def prepare(
         with translated():
             found = await _settled(admin, address, wanted)
             if create and len(found) < len(wanted):
-                count = partitions or _count(found) or 8
+                _check_truth(address, found)
+                count = partitions or found.get("events") or 8
                 missing = {name: wanted[name] for name in wanted if name not in found}
-                await _create(admin, address, missing, count, replication)
+                # The events first: no log is without them, at any moment.
+                for names in {"events"} & set(missing), set(missing) - {"events"}:
+                    some = {name: missing[name] for name in names}
+                    await _create(admin, address, some, count, replication)
                 found = await _settled(admin, address, wanted, made=True)
             for name in wanted:
                 if name not in found:
@@ -127,8 +131,14 @@ async def _described(admin: Any, address: Address, wanted: Collection[str]) -> d
     return found
 
 
-def _count(found: Mapping[str, int]) -> int | None:
-    return found.get("events") or found.get("commands")
+def _check_truth(address: Address, found: Mapping[str, int]) -> None:
+    """Refuse to begin anew where a log has been."""
+    if found and "events" not in found:
+        others = ", ".join(repr(address.topic(name)) for name in found)
+        raise WrongLog(
+            f"there is no topic {address.topic('events')!r}, and there is {others}: the events "
+            "were deleted. To begin a new log, delete these too"
+        )
 
 
 async def _create(
@@ -138,6 +148,8 @@ async def _create(
     partitions: int,
     replication: int | None,
 ) -> None:
+    if not missing:
+        return
     brokers = len((await admin.describe_cluster())["brokers"])
     replicas = replication or min(3, brokers)
     common = {"min.insync.replicas": str(max(1, replicas - 1))}

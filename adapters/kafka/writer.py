@@ -19,10 +19,11 @@ import structlog
 from eventsourcing.persistence import PersistenceError
 
 from adapters.codec import CodecError
-from adapters.kafka.connection import FAILURES, Address, ended, started
+from adapters.kafka.connection import FAILURES, Address, ended, running, started
 from adapters.kafka.engines import refuse_if_owned
 from adapters.kafka.index import Index, Marks, Streams
 from adapters.kafka.owner import producer
+from adapters.kafka.settling import settled
 from adapters.kafka.transaction import Request, Transaction, decide
 from adapters.library import PartitionOwned
 from adapters.log import Fenced, LogError, Rejected, Unavailable
@@ -124,9 +125,16 @@ class Writer:
         needed: set[Index] = {self._streams}
         if any(request.tracking for request in (*self._batch, *self._waiting)):
             needed.add(self._marks)
-        for index in needed - self._current:
-            await index.catch_up()
-            self._current.add(index)
+        if new := needed - self._current:
+            try:
+                async with running(self._address.glance()) as consumer:
+                    await settled(self._producer, consumer, [one.tail.partition for one in new])
+            except LogError:
+                await self._give_up()
+                raise
+            for index in new:
+                await index.catch_up()
+            self._current |= new
 
     async def _fence(self) -> Any:
         """A producer that has fenced every other one, unless that is an engine's."""

@@ -24,7 +24,7 @@ from adapters.kafka.topics import TOPICS
 from adapters.log import Log, Owner
 from tests.contract.counter import CODEC
 from tests.contract.places import LEASE
-from tests.kafka_proxy import Api, Proxy
+from tests.kafka_proxy import Api, Proxy, commits
 
 
 class KafkaPlace:
@@ -58,14 +58,14 @@ class KafkaPlace:
 
     @asynccontextmanager
     async def stalled_inside_commit(self, partition: int, sequence: int) -> AsyncIterator[None]:
-        with self.proxy.holding(Api.END_TXN):
+        with self.proxy.holding(Api.END_TXN, when=commits):
             yield
 
     async def commit_before_take(
         self, commit: Callable[[], Awaitable[None]], take: Callable[[], Awaitable[Owner]]
     ) -> Owner:
         with self.proxy.holding(Api.INIT_PRODUCER_ID) as fencing:
-            with self.proxy.holding(Api.END_TXN) as ending:
+            with self.proxy.holding(Api.END_TXN, when=commits) as ending:
                 committing = asyncio.ensure_future(commit())
                 await ending.arrived()
                 taking = asyncio.ensure_future(take())

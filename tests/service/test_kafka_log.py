@@ -23,7 +23,7 @@ from tests.contract.places import taken
 from tests.contract.places_kafka import KafkaPlace
 from tests.contract.test_engine import running as engine_running
 from tests.contract.test_log import NOW, first, recovered, sequences
-from tests.kafka_proxy import Api, proxied
+from tests.kafka_proxy import Api, commits, proxied
 
 pytestmark = pytest.mark.service
 
@@ -172,7 +172,7 @@ async def test_a_commit_whose_answer_is_lost_is_committed_once(place: KafkaPlace
     async with place.open(1) as log, log.join("a") as member:
         owner = await taken(member, 0)
         await recovered(owner)
-        with place.proxy.losing_responses(Api.END_TXN) as lost:
+        with place.proxy.losing_responses(Api.END_TXN, when=commits) as lost:
             committing = asyncio.create_task(
                 owner.commit(batch(asked(Count()), NOW, version=1, sequence=1, upto=1))
             )
@@ -212,7 +212,7 @@ async def test_what_was_sent_and_not_committed_is_never_read(place: KafkaPlace) 
         owner = await taken(member, 0)
         await recovered(owner)
         await owner.commit(batch(asked(Count()), NOW, version=1, sequence=1, upto=1))
-        with place.proxy.holding(Api.END_TXN) as ending:
+        with place.proxy.holding(Api.END_TXN, when=commits) as ending:
             half = asyncio.create_task(
                 owner.commit(batch(asked(Count()), NOW, version=2, sequence=2, upto=2))
             )

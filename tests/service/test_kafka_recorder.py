@@ -42,7 +42,7 @@ from tests.contract.recording import (
     settings,
     stream_in,
 )
-from tests.kafka_proxy import Api, proxied
+from tests.kafka_proxy import Api, commits, proxied
 from tests.service.kafka_recording import behind, found, insert, subscribed
 from tests.unit.given import Given
 
@@ -141,7 +141,7 @@ async def test_what_was_read_early_is_a_prefix_of_what_is_read_later(place: Kafk
         recorder(place.address) as reader,
     ):
         async with behind(place) as first:
-            with place.proxy.holding(Api.END_TXN) as paused:
+            with place.proxy.holding(Api.END_TXN, when=commits) as paused:
                 one = asyncio.create_task(insert(first, example("example/1")))
                 await paused.arrived()
                 assert [1] == await asyncio.to_thread(second.insert_events, [example("example/2")])

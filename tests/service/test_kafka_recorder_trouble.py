@@ -22,7 +22,7 @@ from tests.contract.counter import CODEC, Count, asked, batch
 from tests.contract.places import taken
 from tests.contract.places_kafka import KafkaPlace
 from tests.contract.recording import example, recorder
-from tests.kafka_proxy import Api, Request, proxied
+from tests.kafka_proxy import Api, Request, commits, commits_by, proxied
 from tests.service.kafka_recording import behind, found, insert, subscribed, through, writing
 
 pytestmark = pytest.mark.service
@@ -79,7 +79,7 @@ async def test_what_a_killed_process_was_told_is_there_and_at_most_one_event_mor
 async def test_what_a_killed_process_had_not_committed_never_was(place: KafkaPlace) -> None:
     async with writing(through(place)) as writer:
         assert "1" == await writer.write("example/1", 1)
-        with place.proxy.holding(Api.END_TXN) as held:
+        with place.proxy.holding(Api.END_TXN, when=commits) as held:
             await writer.ask("example/1", 2)
             await held.arrived()
             writer.process.kill()
@@ -100,7 +100,7 @@ async def test_a_zombie_decides_again_from_what_its_successor_wrote(
     place: KafkaPlace, written: str, answer: str
 ) -> None:
     async with writing(through(place)) as zombie:
-        with place.proxy.holding(Api.END_TXN) as held:
+        with place.proxy.holding(Api.END_TXN, when=commits) as held:
             await zombie.ask("example/1", 1)
             await held.arrived()
             zombie.process.send_signal(signal.SIGSTOP)
@@ -116,7 +116,7 @@ async def test_a_zombie_whose_successor_is_an_engine_is_refused(place: KafkaPlac
     command = asked(Count())
     async with open_log(place.address, CODEC, partitions=1) as log, log.join("a") as membership:
         async with writing(through(place)) as zombie:
-            with place.proxy.holding(Api.END_TXN) as held:
+            with place.proxy.holding(Api.END_TXN, when=commits) as held:
                 await zombie.ask("example/1", 1)
                 await held.arrived()
                 zombie.process.send_signal(signal.SIGSTOP)
@@ -154,7 +154,7 @@ async def test_a_commit_whose_response_was_lost_is_found_in_the_log(
     place: KafkaPlace, tracking: Tracking | None
 ) -> None:
     async with behind(place, SOON) as recording:
-        with place.proxy.losing_responses(Api.END_TXN) as lost:
+        with place.proxy.losing_responses(Api.END_TXN, when=commits) as lost:
             written = await insert(
                 recording, example("example/1"), example("example/1", 2), tracking=tracking
             )
@@ -173,7 +173,7 @@ async def test_a_commit_that_was_lost_is_an_error_and_nothing_was_written(
     event, mark = example("example/1"), Tracking("other", 7)
     async with behind(place, SOON) as recording:
         with (
-            place.proxy.losing(api) as lost,
+            place.proxy.losing(when=commits_by(api)) as lost,
             pytest.raises(OperationalError, match="nothing was written"),
         ):
             await insert(recording, event, tracking=mark)
@@ -191,7 +191,7 @@ async def test_a_mark_whose_commit_response_was_lost_is_found_in_the_log(
     place: KafkaPlace,
 ) -> None:
     async with behind(place, SOON) as recording:
-        with place.proxy.losing_responses(Api.END_TXN) as lost:
+        with place.proxy.losing_responses(Api.END_TXN, when=commits) as lost:
             await asyncio.to_thread(recording.insert_tracking, Tracking("other", 7))
         assert lost.count
     assert [7] == [
@@ -203,7 +203,7 @@ async def test_while_nobody_knows_the_outcome_a_writer_waits_and_others_are_refu
     place: KafkaPlace, said: Said
 ) -> None:
     async with behind(place, SOON) as recording:
-        with place.proxy.losing_responses(Api.END_TXN) as lost:
+        with place.proxy.losing_responses(Api.END_TXN, when=commits) as lost:
             waiting = asyncio.create_task(insert(recording, example("example/1")))
             await lost.arrived()
             with place.proxy.losing(Api.API_VERSIONS):  # nobody can connect
@@ -226,7 +226,7 @@ async def test_an_engine_that_takes_over_settles_what_nobody_knew(
         behind(place) as recording,
         log.join("a") as membership,
     ):
-        with lose(Api.END_TXN) as lost:
+        with lose(Api.END_TXN, when=commits) as lost:
             written = asyncio.create_task(insert(recording, example("example/1")))
             await lost.arrived()
             owner = await taken(membership, 0)
@@ -254,12 +254,13 @@ async def test_requests_that_wait_are_written_in_one_transaction(place: KafkaPla
     ended = []
 
     def note(request: Request) -> bool:
-        ended.append(request)
+        if commits(request):
+            ended.append(request)
         return False
 
     async with behind(place) as recording:
         with place.proxy.losing(Api.END_TXN, when=note):
-            with place.proxy.holding(Api.END_TXN) as held:
+            with place.proxy.holding(Api.END_TXN, when=commits) as held:
                 first = queued(recording, example("example/1"))
                 await held.arrived()
                 more = queued(recording, *(example("example/1", n) for n in range(2, 12)))
@@ -271,7 +272,7 @@ async def test_of_two_requests_that_wait_with_the_same_version_one_is_refused(
     place: KafkaPlace,
 ) -> None:
     async with behind(place) as recording:
-        with place.proxy.holding(Api.END_TXN) as held:
+        with place.proxy.holding(Api.END_TXN, when=commits) as held:
             [first] = queued(recording, example("example/1"))
             await held.arrived()
             one, other, third = queued(
@@ -292,7 +293,10 @@ async def test_a_request_is_not_refused_because_of_one_that_was_not_written(
 ) -> None:
     async with behind(place, SOON) as recording:
         await insert(recording, example("example/1"))
-        with place.proxy.holding(Api.INIT_PRODUCER_ID) as fence, place.proxy.losing(Api.END_TXN):
+        with (
+            place.proxy.holding(Api.INIT_PRODUCER_ID) as fence,
+            place.proxy.losing(Api.END_TXN, when=commits),
+        ):
             one, other = queued(
                 recording,
                 example("example/2", state=b"one"),
@@ -312,7 +316,7 @@ async def test_a_send_that_the_broker_rejects_fails_alone(place: KafkaPlace) -> 
         topic = NewTopic(place.address.topic("events"), 1, 1, topic_configs=narrow)
         await admin.create_topics([topic])
     async with behind(place) as recording:
-        with place.proxy.holding(Api.END_TXN) as held:
+        with place.proxy.holding(Api.END_TXN, when=commits) as held:
             first = queued(recording, example("example/1"))
             await held.arrived()
             small, large, another = queued(

@@ -27,7 +27,8 @@ from adapters.foreign import Headers
 from adapters.kafka import records, request_records, request_topics
 from adapters.kafka.asyncapi import document
 from adapters.kafka.envelopes import drafted
-from adapters.kafka.request_records import WHOLE, Request
+from adapters.kafka.kept import WHOLE
+from adapters.kafka.request_records import Request
 from adapters.kafka.topics import TOPICS
 from adapters.log import DeadLetter, Genesis, Received, Reply
 from adapters.requests import Desk
