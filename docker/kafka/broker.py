@@ -133,6 +133,11 @@ class Node:
         if self._process is not None and self._process.returncode is None:
             self._process.send_signal(number)
 
+    async def ended(self) -> None:
+        """Wait until it is no more."""
+        if self._process is not None:
+            await self._process.wait()
+
     async def kill(self) -> None:
         """Kill it: no clean-up, no last word."""
         self.send(signal.SIGKILL)
@@ -260,7 +265,13 @@ async def _main(nodes: int, port: int, data: Path, command: Sequence[str]) -> in
     async with cluster(data, nodes, port=port) as started:
         if not command:
             print(f"Kafka serves at {started.bootstrap}; Ctrl-C ends it", flush=True)
-            await asyncio.Event().wait()
+            _, pending = await asyncio.wait(
+                {asyncio.create_task(node.ended()) for node in started.nodes},
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            for waiting in pending:
+                waiting.cancel()
+            raise BrokerError("a node has ended by itself")
         child = await asyncio.create_subprocess_exec(
             *command, env={**os.environ, "TURNSTILE_KAFKA": started.bootstrap}
         )

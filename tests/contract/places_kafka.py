@@ -24,7 +24,7 @@ from adapters.kafka.topics import TOPICS
 from adapters.log import Log, Owner
 from tests.contract.counter import CODEC
 from tests.contract.places import LEASE
-from tests.kafka_proxy import Api, Proxy, commits
+from tests.kafka_proxy import Api, Proxy, Request, commits
 
 
 class KafkaPlace:
@@ -53,7 +53,13 @@ class KafkaPlace:
 
     @asynccontextmanager
     async def stalled_before_commit(self) -> AsyncIterator[None]:
-        with self.proxy.holding(Api.ADD_PARTITIONS_TO_TXN):
+        held: list[Request] = []
+
+        def is_first(request: Request) -> bool:  # who takes over has a transaction of its own
+            held.append(request)
+            return len(held) == 1
+
+        with self.proxy.holding(Api.ADD_PARTITIONS_TO_TXN, when=is_first):
             yield
 
     @asynccontextmanager

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
 from adapters.kafka.connection import running
 from adapters.kafka.topics import TOPICS
@@ -16,6 +15,7 @@ from adapters.log import Log, Unavailable
 from domain.envelope import Submitted
 from tests.service.foreign_clients import Sent, structured
 from tests.service.request_site import BODY, OPENED, PATIENCE, Site, asks, noted, of
+from tests.service.strange_records import send_rubbish
 
 pytestmark = pytest.mark.service
 
@@ -150,22 +150,7 @@ async def test_what_the_brokers_refuse_is_put_aside_and_stops_nobody(site: Site)
 async def test_a_record_that_aiokafka_cannot_read_is_passed_over(site: Site) -> None:
     async with site.serving("engine", "intake") as service:
         await site.send(*(structured(asks(f"a{n}"), site.forge, partition=0) for n in range(3)))
-        async with running(site.address.producer()) as producer:
-            batch = producer.create_batch()
-            batch._builder = _Strange(
-                magic=2,
-                compression_type=0,
-                is_transactional=0,
-                producer_id=-1,
-                producer_epoch=-1,
-                base_sequence=-1,
-                batch_size=10_000,
-            )
-            for key in (b"good", b"bad", b"good"):
-                header = _NoText("x") if key == b"bad" else "x"
-                batch.append(timestamp=1, key=key, value=b"rubbish", headers=[(header, b"")])
-            batch.close()
-            await (await producer.send_batch(batch, site.forge, partition=0))
+        await send_rubbish(site.address, site.forge, b"good", b"bad", b"good")
         for topic in (site.forge, site.archive):
             await site.send(*(structured(asks(f"b{n}"), topic, partition=0) for n in range(3)))
         await site.settled(service)
@@ -176,19 +161,6 @@ async def test_a_record_that_aiokafka_cannot_read_is_passed_over(site: Site) -> 
         # What is behind it in the same batch cannot be read either; the topic has it still.
         assert [("3", b"good"), ("4", None), ("5", None)] == letters
         assert "value: it is unreadable" in noted((await site.dead())[1], "reason")
-
-
-class _NoText(str):
-    """The name of a header as a program in C may write it."""
-
-    __slots__ = ()
-
-    def encode(self, *_: str) -> bytes:
-        return b"\xff"
-
-
-class _Strange(_DefaultRecordBatchBuilderPy):  # type: ignore[misc]
-    """Writes what it is given."""
 
 
 async def test_of_what_is_too_large_for_a_dead_letter_a_part_is_kept(site: Site) -> None:

@@ -21,9 +21,12 @@ from adapters.log import Decided, Fenced, Rejected, Unavailable, WrongLog
 from tests.contract.counter import CODEC, Count, asked, batch
 from tests.contract.places import taken
 from tests.contract.places_kafka import KafkaPlace
+from tests.contract.recording import all_of
 from tests.contract.test_engine import running as engine_running
 from tests.contract.test_log import NOW, first, recovered, sequences
 from tests.kafka_proxy import Api, commits, proxied
+from tests.service.foreign_clients import Sent, send
+from tests.service.strange_records import send_rubbish
 
 pytestmark = pytest.mark.service
 
@@ -293,6 +296,73 @@ async def test_what_aiokafka_cancels_of_its_own_ends_no_engine(
     async with place.open(1) as log, asking(log) as asker, engine_running(log):
         assert (await asker.ask(asked(Count()))).refusal is None
     assert cancelled
+
+
+async def test_offsets_that_no_owner_committed_are_not_believed(place: KafkaPlace) -> None:
+    """Else whoever is in the group for a moment has commands forgotten."""
+    command = asked(Count())
+    async with place.open(1) as log, asking(log) as asker:
+        await log.send([command])
+        commands = TopicPartition(place.address.topic("commands"), 0)
+        async with running(place.address.consumer(group_id=place.address.group)) as stranger:
+            stranger.assign([commands])
+            await stranger.commit({commands: 1})
+        async with engine_running(log):
+            assert (await asker.ask(asked(Count()))).refusal is None
+            assert [1, 2] == [event.sequence for event in await all_of(log, 0, 2)]
+
+
+async def test_commands_that_were_made_anew_are_refused(place: KafkaPlace) -> None:
+    async with place.open(1) as log:
+        async with asking(log) as asker, engine_running(log):
+            for _ in range(3):
+                await asker.ask(asked(Count()))
+        async with admin_of(place.address) as admin:
+            await admin.delete_topics([place.address.topic("commands")])
+            await _gone(admin, place.address.topic("commands"))
+    async with place.open() as log, log.join("a") as membership:
+        owner = await taken(membership, 0)
+        upto = [event.upto async for page in owner.history() for event in page][-1]
+        with pytest.raises(WrongLog, match="was it made anew"):
+            await owner.resume(upto)
+        await owner.release()
+
+
+async def test_a_log_whose_events_were_deleted_is_not_begun_anew(place: KafkaPlace) -> None:
+    async with place.open(1):
+        pass
+    async with admin_of(place.address) as admin:
+        await admin.delete_topics([place.address.topic("events")])
+        await _gone(admin, place.address.topic("events"))
+    with pytest.raises(WrongLog, match="the events were deleted"):
+        async with place.open():
+            pass
+
+
+async def _gone(admin: Any, topic: str) -> None:
+    while not (await admin.describe_topics([topic]))[0]["error_code"]:
+        await asyncio.sleep(0.01)
+
+
+async def test_a_record_that_cannot_be_read_stops_nobody(place: KafkaPlace) -> None:
+    """Its header's name is no UTF-8, which aiokafka cannot read."""
+    async with place.open(1) as log, asking(log) as asker, engine_running(log):
+        assert (await asker.ask(asked(Count()))).refusal is None
+        await send_rubbish(place.address, place.address.topic("commands"), b"bad")
+        assert (await asker.ask(asked(Count()))).refusal is None
+        [(_, reason)] = await place.dead_letters()
+        assert "unreadable" in reason
+        await send_rubbish(place.address, place.address.topic("replies"), b"bad")
+        assert (await asker.ask(asked(Count()))).refusal is None
+
+
+async def test_of_what_is_larger_than_a_dead_letter_a_part_is_kept(place: KafkaPlace) -> None:
+    async with place.open(1) as log, asking(log) as asker, engine_running(log):
+        large = Sent(place.address.topic("commands"), b"0" * 3_000_000, [("x", b"")], b"key", 0)
+        compressed = {"message_max_bytes": 10_000_000, "compression_codec": "gzip"}
+        await send(place.address.servers, [large], **compressed)
+        assert (await asker.ask(asked(Count()))).refusal is None
+        assert 1 == len(await place.dead_letters())
 
 
 async def test_records_are_cloudevents_under_the_streams_key(place: KafkaPlace) -> None:

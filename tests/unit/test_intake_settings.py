@@ -68,7 +68,7 @@ def test_a_bad_table_is_refused_by_name(table: object, reason: str) -> None:
     assert "`intake" in str(refused.value)
 
 
-@pytest.mark.parametrize("text", ["", "{", "\udcff"])
+@pytest.mark.parametrize("text", ["{", "\udcff"])
 def test_what_is_no_json_is_refused_by_name(text: str) -> None:
     with pytest.raises(ConfigError, match="`intake`"):
         read({"TURNSTILE_INTAKE": text})
@@ -82,3 +82,22 @@ def test_a_child_gets_the_same_configuration() -> None:
     config = msgspec.structs.replace(configured(TABLE), lease=2.5, kafka="a:1")
     theirs = {k: v for k, v in _environment(config).items() if k.startswith("TURNSTILE_")}
     assert config == read(theirs)
+
+
+def test_what_is_empty_is_not_set() -> None:
+    assert Config(name="x").kafka == read({"TURNSTILE_KAFKA": "", "TURNSTILE_NAME": "x"}).kafka
+
+
+def test_a_misspelt_setting_is_refused_and_not_ignored() -> None:
+    with pytest.raises(ConfigError, match="no TURNSTILE_PARTITION: is TURNSTILE_PARTITIONS meant"):
+        read({"TURNSTILE_PARTITION": "3"})
+
+
+def test_settings_of_others_are_left_alone() -> None:
+    read({"TURNSTILE_TEST_KAFKA": "h:1", "TURNSTILE_OF_THE_STADIUM": "west"})
+
+
+@pytest.mark.parametrize("lease", ["inf", "nan", "1e9", "0"])
+def test_a_lease_has_bounds(lease: str) -> None:
+    with pytest.raises(ConfigError, match="`lease`"):
+        read({"TURNSTILE_LEASE": lease})

@@ -2,7 +2,9 @@
 
 import base64
 import json
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -322,3 +324,15 @@ def _taken(headers: Headers, value: bytes | None) -> Submitted | Invalid:
         return DESK.take(TOPIC, headers, value)
     except Invalid as refused:
         return refused
+
+
+# ----------------------------------------------------------------------------------- the README
+
+
+def test_the_request_in_the_readme_is_taken() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    [request] = re.findall(r"```json\n(.*?)```", readme, re.DOTALL)
+    submitted = DESK.take(TOPIC, [JSON_EVENT], request.encode())
+    assert "ticket/tower-4711" == submitted.stream
+    assert isinstance(submitted.command, Open)
+    assert ["build", "unit"] == [task.name for task in submitted.command.tasks]
