@@ -39,6 +39,9 @@ CREATE TABLE tickets (
 
 CREATE INDEX tickets_opened ON tickets (opened_at, ticket);
 CREATE INDEX tickets_project ON tickets (project, opened_at, ticket);
+-- Most tickets pass; those that did not are looked for.
+CREATE INDEX tickets_state ON tickets (state, opened_at, ticket) WHERE state <> 'passed';
+CREATE INDEX tickets_labels ON tickets USING gin (labels jsonb_path_ops);
 CREATE INDEX tickets_open ON tickets (deadline)
     WHERE state IN ('queued', 'running');
 CREATE INDEX tickets_supersedes ON tickets (supersedes, supersedes_order)
@@ -69,6 +72,8 @@ CREATE TABLE tasks (
 ) WITH (fillfactor = 60);
 
 CREATE INDEX tasks_queue ON tasks (class, project, rank) WHERE rank IS NOT NULL;
+CREATE INDEX tasks_ranks ON tasks (rank, ticket, task) WHERE rank IS NOT NULL;
+CREATE INDEX tasks_places ON tasks (ticket, n);
 
 CREATE TABLE attempts (
     ticket     text NOT NULL,
@@ -110,4 +115,4 @@ CREATE TABLE results (
     PRIMARY KEY (ticket, token, n)
 ) WITH (fillfactor = 100);
 
-CREATE INDEX results_testcase ON results (testcase, at);
+CREATE INDEX results_testcase ON results (testcase, at, ticket, token, n);

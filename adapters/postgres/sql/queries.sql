@@ -1,0 +1,17 @@
+-- name: tickets
+SELECT * FROM tickets WHERE /* conditions */ ORDER BY opened_at DESC, ticket DESC
+
+-- name: tasks
+SELECT * FROM tasks WHERE /* conditions */ ORDER BY n
+
+-- name: queue
+SELECT * FROM tasks WHERE /* conditions */ ORDER BY rank, ticket, task
+
+-- name: attempts
+SELECT * FROM attempts WHERE /* conditions */ ORDER BY token
+
+-- name: results
+SELECT * FROM results WHERE /* conditions */ ORDER BY at DESC, ticket DESC, token DESC, n DESC
+
+-- name: positions
+SELECT sequence FROM partitions ORDER BY partition

@@ -1,0 +1,167 @@
+"""Queries of the views of tickets. Each costs an index and as many rows as it returns."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+import asyncpg
+import msgspec
+
+from adapters.postgres.connection import translated
+from adapters.postgres.statements import load
+from adapters.postgres.views.rows import read
+from domain.errors import Invalid
+from projections.queries import (
+    Page,
+    QueueFilter,
+    ResultFilter,
+    TaskFilter,
+    TicketFilter,
+    cursor,
+    place,
+)
+from projections.rows import Attempt, Result, Task, Ticket
+
+R = TypeVar("R", Ticket, Task, Attempt, Result)
+
+SQL: Final = load("queries")
+
+
+class Conditions:
+    """Conditions of a statement, with their values as parameters."""
+
+    def __init__(self) -> None:
+        self.values: list[Any] = []
+        self._texts: list[str] = []
+
+    def add(self, text: str, *values: Any) -> None:
+        """One more, in which `?` stands for each value."""
+        for value in values:
+            self.values.append(value)
+            text = text.replace("?", f"${len(self.values)}", 1)
+        self._texts.append(text)
+
+    def equal(self, **columns: Any) -> None:
+        """The columns for which there is a value must have it."""
+        for column, value in columns.items():
+            if value is not None:
+                self.add(f"{column.rstrip('_')} = ?", value)
+
+    def among(self, column: str, values: Sequence[str]) -> None:
+        """The column has one of the values, if there are any."""
+        if values:
+            self.add(f"{column} = ANY (?::text[])", list(values))
+
+    def between(self, column: str, since: datetime | None, before: datetime | None) -> None:
+        """The instant lies between these."""
+        if since is not None:
+            self.add(f"{column} >= ?", since)
+        if before is not None:
+            self.add(f"{column} < ?", before)
+
+    def __str__(self) -> str:
+        return " AND ".join(self._texts) or "true"
+
+
+class TicketQueries:
+    """Asks through a pool whose path has the views. Raises Unavailable."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+        self._pool = pool
+
+    async def ticket(self, id_: str) -> Ticket | None:
+        """The ticket, if it is there."""
+        where = Conditions()
+        where.equal(ticket=id_)
+        rows = await self._rows("tickets", Ticket, where, 1)
+        return rows[0] if rows else None
+
+    async def tickets(self, asked: TicketFilter, limit: int, after: str | None) -> Page[Ticket]:
+        """Tickets, newest first."""
+        where = Conditions()
+        where.among("state", asked.state)
+        where.equal(
+            project=asked.project, kind=asked.kind, name=asked.name, revision=asked.revision
+        )
+        for label in asked.label:
+            name, _, value = label.partition("=")
+            where.add("labels @> ?::jsonb", msgspec.json.encode({name: value}).decode())
+        where.between("opened_at", asked.since, asked.before)
+        if after is not None:
+            where.add("(opened_at, ticket) < (?, ?)", *place(after, tuple[datetime, str]))
+        return _page(
+            await self._rows("tickets", Ticket, where, limit + 1),
+            limit,
+            lambda row: (row.opened_at, row.ticket),
+        )
+
+    async def tasks(
+        self, ticket: str, asked: TaskFilter, limit: int, after: str | None
+    ) -> Page[Task]:
+        """Tasks of a ticket, in the order of its workflow."""
+        where = Conditions()
+        where.equal(ticket=ticket)
+        where.among("state", asked.state)
+        if after is not None:
+            where.add("n > ?", *place(after, tuple[int]))
+        rows = await self._rows("tasks", Task, where, limit + 1)
+        return _page(rows, limit, lambda row: (row.n,))
+
+    async def queue(self, asked: QueueFilter, limit: int, after: str | None) -> Page[Task]:
+        """What waits for a worker, who is next first."""
+        where = Conditions()
+        where.add("rank IS NOT NULL")
+        where.equal(project=asked.project, class_=asked.class_)
+        if after is not None:
+            where.add("(rank, ticket, task) > (?, ?, ?)", *place(after, tuple[float, str, str]))
+        rows = await self._rows("queue", Task, where, limit + 1)
+        return _page(rows, limit, lambda row: (row.rank, row.ticket, row.task))
+
+    async def attempts(
+        self, ticket: str, task: str | None, limit: int, after: str | None
+    ) -> Page[Attempt]:
+        """Attempts of a ticket, in the order of their tokens."""
+        where = Conditions()
+        where.equal(ticket=ticket, task=task)
+        if after is not None:
+            where.add("token > ?", *place(after, tuple[int]))
+        rows = await self._rows("attempts", Attempt, where, limit + 1)
+        return _page(rows, limit, lambda row: (row.token,))
+
+    async def results(self, asked: ResultFilter, limit: int, after: str | None) -> Page[Result]:
+        """Results, newest first. Raises Invalid if neither ticket nor test case is named."""
+        if asked.ticket is None and asked.testcase is None:
+            raise Invalid(field="testcase", reason="name a test case, or a ticket")
+        where = Conditions()
+        where.equal(
+            ticket=asked.ticket,
+            task=asked.task,
+            testcase=asked.testcase,
+            project=asked.project,
+        )
+        where.among("outcome", asked.outcome)
+        where.between("at", asked.since, asked.before)
+        if after is not None:
+            where.add(
+                "(at, ticket, token, n) < (?, ?, ?, ?)",
+                *place(after, tuple[datetime, str, int, int]),
+            )
+        rows = await self._rows("results", Result, where, limit + 1)
+        return _page(rows, limit, lambda row: (row.at, row.ticket, row.token, row.n))
+
+    async def positions(self) -> Sequence[int]:
+        """The sequence of the last event that is in the views, by partition."""
+        with translated():
+            return [row["sequence"] for row in await self._pool.fetch(SQL["positions"])]
+
+    async def _rows(self, statement: str, kind: type[R], where: Conditions, limit: int) -> list[R]:
+        text = SQL[statement].replace("/* conditions */", str(where))
+        with translated():
+            found = await self._pool.fetch(f"{text.rstrip()} LIMIT {limit}", *where.values)
+        return [read(kind, record) for record in found]
+
+
+def _page(rows: list[R], limit: int, place_of: Callable[[R], tuple[Any, ...]]) -> Page[R]:
+    if len(rows) <= limit:
+        return Page(rows)
+    return Page(rows[:limit], cursor(place_of(rows[limit - 1])))

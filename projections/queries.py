@@ -1,0 +1,89 @@
+"""What can be asked of the views: filters, pages and the cursors between them."""
+
+import base64
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any, Final, Generic, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from domain.errors import Invalid
+from domain.ticket.automata import TaskState, TicketState
+from domain.ticket.words import Outcome
+from domain.workflow import Id, Line
+
+R = TypeVar("R")
+
+MOST: Final = 1_000
+"""Rows of one page."""
+
+Limit = Annotated[int, Meta(ge=1, le=MOST)]
+
+
+class Page(Struct, Generic[R], frozen=True):
+    """Some rows, and the cursor behind the last of them if there are more."""
+
+    rows: Sequence[R]
+    next: str | None = None
+
+
+class TicketFilter(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which tickets: all conditions must hold, and one of those states. Newest first.
+
+    `label` is `name=value`; `since` and `before` are about when a ticket was opened.
+    """
+
+    state: tuple[TicketState, ...] = ()
+    project: Line | None = None
+    kind: Id | None = None
+    name: Line | None = None
+    revision: Line | None = None
+    label: tuple[Annotated[str, Meta(pattern="^[^=]+=")], ...] = ()
+    since: datetime | None = None
+    before: datetime | None = None
+
+
+class TaskFilter(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which tasks of a ticket, in the order of its workflow."""
+
+    state: tuple[TaskState, ...] = ()
+
+
+class QueueFilter(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which waiting tasks, in the order of their ranks. `class_` is a class of requirements."""
+
+    project: Line | None = None
+    class_: str | None = msgspec.field(name="class", default=None)
+
+
+class ResultFilter(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which results, newest first. Without a ticket, a test case must be named."""
+
+    ticket: Id | None = None
+    task: Id | None = None
+    testcase: Line | None = None
+    project: Line | None = None
+    outcome: tuple[Outcome, ...] = ()
+    since: datetime | None = None
+    before: datetime | None = None
+
+
+Place = tuple[Any, ...]
+"""The values by which rows are ordered, of the last row of a page."""
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def cursor(place: Place) -> str:
+    """A place as it is handed out; nobody else is to read it."""
+    return base64.urlsafe_b64encode(_encode(place)).decode().rstrip("=")
+
+
+def place(cursor: str, kind: Any) -> Any:
+    """The place of a cursor, a tuple of this *kind*. Raises Invalid."""
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        return msgspec.json.decode(text, type=kind)
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise Invalid(field="cursor", reason="it is none that was handed out") from error
