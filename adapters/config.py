@@ -74,6 +74,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     """Of the log, for ever. Without a number a new log gets 8."""
     name: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9._:-]{1,64}\Z")] = "here"
     """The name of this process among its like, for people to read."""
+    http: Annotated[str, Meta(pattern=r"^[^\s:]+:[0-9]{1,5}$")] = "127.0.0.1:8080"
+    """Where the API listens, `host:port`; port 0 is any that is free."""
     lease: Annotated[float, Meta(gt=0, le=3_600)] = 6.0
     """Seconds after which an engine that is not heard of loses its partitions. Kafka's brokers
     take 6 at the least, unless configured."""

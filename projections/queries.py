@@ -28,7 +28,14 @@ class Page(Struct, Generic[R], frozen=True):
     next: str | None = None
 
 
-class TicketFilter(Struct, frozen=True, forbid_unknown_fields=True):
+class Paged(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """At most `limit` rows, behind the page that handed out the `cursor`."""
+
+    limit: Limit = 100
+    cursor: Annotated[str, Meta(max_length=1024)] | None = None
+
+
+class TicketFilter(Paged, frozen=True, kw_only=True):
     """Which tickets: all conditions must hold, and one of those states. Newest first.
 
     `label` is `name=value`; `since` and `before` are about when a ticket was opened.
@@ -39,25 +46,33 @@ class TicketFilter(Struct, frozen=True, forbid_unknown_fields=True):
     kind: Id | None = None
     name: Line | None = None
     revision: Line | None = None
-    label: tuple[Annotated[str, Meta(pattern="^[^=]+=")], ...] = ()
+    label: tuple[Annotated[str, Meta(pattern=r"\A[^=\x00]+=[^\x00]*\Z")], ...] = ()
     since: datetime | None = None
     before: datetime | None = None
 
 
-class TaskFilter(Struct, frozen=True, forbid_unknown_fields=True):
+class TaskFilter(Paged, frozen=True, kw_only=True):
     """Which tasks of a ticket, in the order of its workflow."""
 
     state: tuple[TaskState, ...] = ()
 
 
-class QueueFilter(Struct, frozen=True, forbid_unknown_fields=True):
+class AttemptFilter(Paged, frozen=True, kw_only=True):
+    """Which attempts of a ticket, in their order."""
+
+    task: Id | None = None
+
+
+class QueueFilter(Paged, frozen=True, kw_only=True):
     """Which waiting tasks, in the order of their ranks. `class_` is a class of requirements."""
 
     project: Line | None = None
-    class_: str | None = msgspec.field(name="class", default=None)
+    class_: Annotated[str, Meta(pattern="^[0-9a-f]{16}$")] | None = msgspec.field(
+        name="class", default=None
+    )
 
 
-class ResultFilter(Struct, frozen=True, forbid_unknown_fields=True):
+class ResultFilter(Paged, frozen=True, kw_only=True):
     """Which results, newest first. Without a ticket, a test case must be named."""
 
     ticket: Id | None = None

@@ -7,6 +7,7 @@ durations seconds.
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from domain.ticket.automata import TaskState, TicketState
@@ -68,7 +69,7 @@ class Task(Struct):
     task: str
     n: int
     project: str
-    class_: str
+    class_: str = msgspec.field(name="class")
     required: bool
     spec: Any
     state: TaskState

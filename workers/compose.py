@@ -11,25 +11,34 @@ from msgspec import Struct
 
 from adapters.codec import Codec
 from adapters.config import Config
+from adapters.http.app import application
+from adapters.http.tickets import TicketReading
 from adapters.kafka import log as kafka
 from adapters.kafka.connection import Address as KafkaAddress
 from adapters.kafka.requests import open_requests
 from adapters.log import Genesis, Log, Unavailable
 from adapters.postgres import log as postgres
+from adapters.postgres.archive import Archive
 from adapters.postgres.connection import Address as PostgresAddress
+from adapters.postgres.connection import open_pool
 from adapters.postgres.server import ServerError, shared
 from adapters.postgres.views.history import open_history
+from adapters.postgres.views.queries import TicketQueries
 from adapters.postgres.views.tickets import open_tickets
 from adapters.postgres.views.view import address_of
 from adapters.requests import Desk
 from adapters.views import View
 from domain.decider import Deciders
 from domain.kinds import DECIDERS
+from workers.api import Api
 from workers.engine import Engine, Pace
 from workers.intake import Intake
 from workers.projector import Projector
 from workers.rebuild import Progress, Rebuild
 from workers.watchdog import Watchdog
+
+POOL: Final = 8
+"""Connections with which an API asks the views, and as many for the archive."""
 
 
 class Service(Struct, frozen=True):
@@ -44,6 +53,7 @@ class Service(Struct, frozen=True):
     log: Log
     database: PostgresAddress | None = None
     views: Sequence[View] = ()
+    reading: TicketReading | None = None
 
     def engine(self, watchdog: Watchdog | None = None) -> Engine:
         """An engine of this service."""
@@ -69,6 +79,11 @@ class Service(Struct, frozen=True):
         """A projector of this service, which was assembled with its views."""
         return Projector(self.config.name, self.log, self.views, watchdog=watchdog)
 
+    def api(self, watchdog: Watchdog | None = None) -> Api:
+        """The API of this service, which was assembled with pools."""
+        assert self.reading is not None
+        return Api(application(self.reading.endpoints()), self.config.http, watchdog)
+
     def rebuild(self, name: str, progress: Progress) -> Rebuild:
         """What folds the view of this name again."""
         assert self.database is not None
@@ -77,10 +92,13 @@ class Service(Struct, frozen=True):
 
 
 @asynccontextmanager
-async def assemble(config: Config, *, views: Sequence[str] | None = None) -> AsyncIterator[Service]:
+async def assemble(
+    config: Config, *, views: Sequence[str] | None = None, reading: bool = False
+) -> AsyncIterator[Service]:
     """Open what the configuration names. Raises LogError.
 
-    With *views*, be they none, there is a database for them, and those of these names are opened.
+    With *views*, be they none, there is a database for them, and those of these names are opened;
+    with *reading* so that they can be asked.
     """
     codec = Codec(DECIDERS)
     async with AsyncExitStack() as stack:
@@ -91,6 +109,9 @@ async def assemble(config: Config, *, views: Sequence[str] | None = None) -> Asy
             database = await stack.enter_async_context(_database(config))
             opened = [await _OPENING[name](service, address_of(database, name)) for name in views]
             service = msgspec.structs.replace(service, database=database, views=opened)
+            if reading:
+                asked = await stack.enter_async_context(_reading(service, database))
+                service = msgspec.structs.replace(service, reading=asked)
         yield service
 
 
@@ -115,6 +136,17 @@ async def _in_postgres(config: Config, codec: Codec) -> AsyncIterator[Log]:
         postgres.open_log(database, codec, partitions=config.partitions, lease=config.lease) as log,
     ):
         yield log
+
+
+@asynccontextmanager
+async def _reading(service: Service, database: PostgresAddress) -> AsyncIterator[TicketReading]:
+    """What answers from the views, and from the archive wherever it is."""
+    archive = address_of(database, "history") if service.config.kafka else database
+    async with (
+        open_pool(address_of(database, "tickets"), POOL) as views,
+        open_pool(archive, POOL) as events,
+    ):
+        yield TicketReading(TicketQueries(views), Archive(events, service.codec))
 
 
 def views_of(config: Config) -> Sequence[str]:

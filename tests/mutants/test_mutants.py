@@ -131,12 +131,13 @@ MUTANTS = (
             (
                 "adapters/kafka/membership.py",
                 "        own = await started(producer(self._address, partition))\n",
-                "        early = await self._committed(partition)\n"
+                '        at = TopicPartition(self._address.topic("commands"), partition)\n'
+                "        early = await self._committed(at)\n"
                 "        own = await started(producer(self._address, partition))\n",
             ),
             (
                 "adapters/kafka/membership.py",
-                "            committed = await self._committed(partition)\n",
+                "            committed = await self._committed(commands)\n",
                 "            committed = early\n",
             ),
         ),

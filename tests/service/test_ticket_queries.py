@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
-import msgspec
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 
 from adapters.postgres.connection import Address, open_pool
 from adapters.postgres.views.queries import TicketQueries
@@ -17,6 +17,7 @@ from domain.ticket.automata import TaskState, TicketState
 from domain.ticket.words import Outcome, Result
 from domain.workflow import Subject
 from projections.queries import (
+    AttemptFilter,
     Page,
     QueueFilter,
     ResultFilter,
@@ -44,7 +45,7 @@ def ticket(n: int) -> Given:
         task("A", requires={"arch": ("arm64",)} if n % 2 else {}), task("B", "A"), priority=n % 4
     )
     labels = {"team": "red" if n % 2 else "blue", "nightly": "yes"} if n % 3 else {}
-    given.after(msgspec.structs.replace(tasks, subject=subject, labels=labels))
+    given.after(replace(tasks, subject=subject, labels=labels))
     match n % 4:
         case 1:
             given.after(claim("A"))
@@ -70,12 +71,12 @@ async def queries(address: Address) -> AsyncIterator[TicketQueries]:
         yield TicketQueries(pool)
 
 
-async def everything(ask: Callable[[int, str | None], Awaitable[Page[Any]]]) -> Sequence[Any]:
+async def everything(ask: Callable[[dict[str, Any]], Awaitable[Page[Any]]]) -> Sequence[Any]:
     """All pages, of seven rows each."""
     rows: list[Any] = []
     after = None
     while True:
-        page = await ask(7, after)
+        page = await ask({"limit": 7, "cursor": after})
         rows += page.rows
         if page.next is None:
             return rows
@@ -118,7 +119,7 @@ async def test_tickets_are_found_by_every_condition(
     queries: TicketQueries, asked: TicketFilter, fits: Callable[[Ticket], bool]
 ) -> None:
     expected = newest_first([row for row in TABLES.tickets.values() if fits(row)])
-    found = await everything(lambda limit, after: queries.tickets(asked, limit, after))
+    found = await everything(lambda more: queries.tickets(replace(asked, **more)))
     assert expected == [row.ticket for row in found]
 
 
@@ -128,45 +129,45 @@ async def test_a_ticket_is_found_as_it_is(queries: TicketQueries) -> None:
 
 
 async def test_the_tasks_of_a_ticket_come_in_its_order(queries: TicketQueries) -> None:
-    found = await everything(lambda limit, after: queries.tasks("7", TaskFilter(), limit, after))
+    found = await everything(lambda more: queries.tasks("7", TaskFilter(**more)))
     assert ["A", "B"] == [row.task for row in found]
     ready = TaskFilter(state=(TaskState.READY,))
-    assert ["B"] == [row.task for row in (await queries.tasks("7", ready, 9, None)).rows]
+    assert ["B"] == [row.task for row in (await queries.tasks("7", ready)).rows]
 
 
 async def test_the_queue_is_in_the_order_of_ranks(queries: TicketQueries) -> None:
     waiting = [row for row in TABLES.tasks.values() if row.rank is not None]
     expected = sorted((row.rank, row.ticket, row.task) for row in waiting)
-    found = await everything(lambda limit, after: queries.queue(QueueFilter(), limit, after))
+    found = await everything(lambda more: queries.queue(QueueFilter(**more)))
     assert expected == [(row.rank, row.ticket, row.task) for row in found]
     class_ = TABLES.tasks["4", "A"].class_
     some = await everything(
-        lambda limit, after: queries.queue(QueueFilter("bridge", class_), limit, after)
+        lambda more: queries.queue(QueueFilter(project="bridge", class_=class_, **more))
     )
     assert {("bridge", class_)} == {(row.project, row.class_) for row in some}
 
 
 async def test_attempts_come_by_ticket_and_task(queries: TicketQueries) -> None:
-    [attempt] = (await queries.attempts("2", None, 9, None)).rows
+    [attempt] = (await queries.attempts("2", AttemptFilter())).rows
     assert ("A", 1, "task_failed") == (attempt.task, attempt.number, attempt.ended)
-    assert [] == (await queries.attempts("2", "B", 9, None)).rows
+    assert [] == (await queries.attempts("2", AttemptFilter(task="B"))).rows
 
 
 async def test_results_come_by_test_case_newest_first(queries: TicketQueries) -> None:
     asked = ResultFilter(testcase="login")
-    found = await everything(lambda limit, after: queries.results(asked, limit, after))
+    found = await everything(lambda more: queries.results(replace(asked, **more)))
     expected = sorted(
         ((row.at, row.ticket) for row in TABLES.results.values() if row.testcase == "login"),
         reverse=True,
     )
     assert expected == [(row.at, row.ticket) for row in found]
     failed = ResultFilter(ticket="2", outcome=(Outcome.FAILED,))
-    assert ["logout"] == [row.testcase for row in (await queries.results(failed, 9, None)).rows]
+    assert ["logout"] == [row.testcase for row in (await queries.results(failed)).rows]
 
 
 async def test_results_of_everything_are_not_given(queries: TicketQueries) -> None:
     with pytest.raises(Invalid, match="testcase: name a test case, or a ticket"):
-        await queries.results(ResultFilter(), 9, None)
+        await queries.results(ResultFilter())
 
 
 @pytest.mark.parametrize("given", ["x", "", "e30", cursor(("soon", 3)), "\udcff", "e" * 9999])
@@ -174,4 +175,4 @@ async def test_a_cursor_that_nobody_handed_out_is_refused(
     queries: TicketQueries, given: str
 ) -> None:
     with pytest.raises(Invalid, match="cursor: it is none that was handed out"):
-        await queries.tickets(TicketFilter(), 9, given)
+        await queries.tickets(TicketFilter(cursor=given))

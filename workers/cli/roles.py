@@ -44,6 +44,13 @@ def projector() -> None:
 
 
 @main.command()
+def api() -> None:
+    """Answer queries of the views over HTTP."""
+    config = configuration()
+    run(_serve("api", config, Service.api, views=views_of(config), reading=True))
+
+
+@main.command()
 def intake() -> None:
     """Make commands of what foreign producers ask for in their Kafka topics."""
     config = configuration()
@@ -60,10 +67,11 @@ async def _serve(
     role_of: Callable[[Service, Watchdog], Role],
     *,
     views: Sequence[str] | None = None,
+    reading: bool = False,
 ) -> None:
     watchdog = Watchdog(config.watchdog)
     try:
-        async with assemble(config, views=views) as service:
+        async with assemble(config, views=views, reading=reading) as service:
             role = role_of(service, watchdog)
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):

@@ -12,6 +12,7 @@ from adapters.postgres.statements import load
 from adapters.postgres.views.rows import read
 from domain.errors import Invalid
 from projections.queries import (
+    AttemptFilter,
     Page,
     QueueFilter,
     ResultFilter,
@@ -76,7 +77,7 @@ class TicketQueries:
         rows = await self._rows("tickets", Ticket, where, 1)
         return rows[0] if rows else None
 
-    async def tickets(self, asked: TicketFilter, limit: int, after: str | None) -> Page[Ticket]:
+    async def tickets(self, asked: TicketFilter) -> Page[Ticket]:
         """Tickets, newest first."""
         where = Conditions()
         where.among("state", asked.state)
@@ -87,48 +88,46 @@ class TicketQueries:
             name, _, value = label.partition("=")
             where.add("labels @> ?::jsonb", msgspec.json.encode({name: value}).decode())
         where.between("opened_at", asked.since, asked.before)
-        if after is not None:
-            where.add("(opened_at, ticket) < (?, ?)", *place(after, tuple[datetime, str]))
+        if asked.cursor is not None:
+            where.add("(opened_at, ticket) < (?, ?)", *place(asked.cursor, tuple[datetime, str]))
         return _page(
-            await self._rows("tickets", Ticket, where, limit + 1),
-            limit,
+            await self._rows("tickets", Ticket, where, asked.limit + 1),
+            asked.limit,
             lambda row: (row.opened_at, row.ticket),
         )
 
-    async def tasks(
-        self, ticket: str, asked: TaskFilter, limit: int, after: str | None
-    ) -> Page[Task]:
+    async def tasks(self, ticket: str, asked: TaskFilter) -> Page[Task]:
         """Tasks of a ticket, in the order of its workflow."""
         where = Conditions()
         where.equal(ticket=ticket)
         where.among("state", asked.state)
-        if after is not None:
-            where.add("n > ?", *place(after, tuple[int]))
-        rows = await self._rows("tasks", Task, where, limit + 1)
-        return _page(rows, limit, lambda row: (row.n,))
+        if asked.cursor is not None:
+            where.add("n > ?", *place(asked.cursor, tuple[int]))
+        rows = await self._rows("tasks", Task, where, asked.limit + 1)
+        return _page(rows, asked.limit, lambda row: (row.n,))
 
-    async def queue(self, asked: QueueFilter, limit: int, after: str | None) -> Page[Task]:
+    async def queue(self, asked: QueueFilter) -> Page[Task]:
         """What waits for a worker, who is next first."""
         where = Conditions()
         where.add("rank IS NOT NULL")
         where.equal(project=asked.project, class_=asked.class_)
-        if after is not None:
-            where.add("(rank, ticket, task) > (?, ?, ?)", *place(after, tuple[float, str, str]))
-        rows = await self._rows("queue", Task, where, limit + 1)
-        return _page(rows, limit, lambda row: (row.rank, row.ticket, row.task))
+        if asked.cursor is not None:
+            where.add(
+                "(rank, ticket, task) > (?, ?, ?)", *place(asked.cursor, tuple[float, str, str])
+            )
+        rows = await self._rows("queue", Task, where, asked.limit + 1)
+        return _page(rows, asked.limit, lambda row: (row.rank, row.ticket, row.task))
 
-    async def attempts(
-        self, ticket: str, task: str | None, limit: int, after: str | None
-    ) -> Page[Attempt]:
+    async def attempts(self, ticket: str, asked: AttemptFilter) -> Page[Attempt]:
         """Attempts of a ticket, in the order of their tokens."""
         where = Conditions()
-        where.equal(ticket=ticket, task=task)
-        if after is not None:
-            where.add("token > ?", *place(after, tuple[int]))
-        rows = await self._rows("attempts", Attempt, where, limit + 1)
-        return _page(rows, limit, lambda row: (row.token,))
+        where.equal(ticket=ticket, task=asked.task)
+        if asked.cursor is not None:
+            where.add("token > ?", *place(asked.cursor, tuple[int]))
+        rows = await self._rows("attempts", Attempt, where, asked.limit + 1)
+        return _page(rows, asked.limit, lambda row: (row.token,))
 
-    async def results(self, asked: ResultFilter, limit: int, after: str | None) -> Page[Result]:
+    async def results(self, asked: ResultFilter) -> Page[Result]:
         """Results, newest first. Raises Invalid if neither ticket nor test case is named."""
         if asked.ticket is None and asked.testcase is None:
             raise Invalid(field="testcase", reason="name a test case, or a ticket")
@@ -141,13 +140,13 @@ class TicketQueries:
         )
         where.among("outcome", asked.outcome)
         where.between("at", asked.since, asked.before)
-        if after is not None:
+        if asked.cursor is not None:
             where.add(
                 "(at, ticket, token, n) < (?, ?, ?, ?)",
-                *place(after, tuple[datetime, str, int, int]),
+                *place(asked.cursor, tuple[datetime, str, int, int]),
             )
-        rows = await self._rows("results", Result, where, limit + 1)
-        return _page(rows, limit, lambda row: (row.at, row.ticket, row.token, row.n))
+        rows = await self._rows("results", Result, where, asked.limit + 1)
+        return _page(rows, asked.limit, lambda row: (row.at, row.ticket, row.token, row.n))
 
     async def positions(self) -> Sequence[int]:
         """The sequence of the last event that is in the views, by partition."""

@@ -1,0 +1,100 @@
+"""The description of the API, in OpenAPI 3.1, made from the endpoints and their types."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from adapters.http.endpoint import Endpoint
+from adapters.http.problems import CONTENT_TYPE, TITLES, Problem
+from domain.workflow import Id
+
+ALWAYS: Final = (422, 500, 503)
+"""Statuses with which every endpoint may refuse."""
+
+VERSION: Final = "1.0.0"
+REF: Final = "#/components/schemas/{name}"
+
+
+def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
+    """The whole description."""
+    types = list(_types(endpoints))
+    schemas, components = msgspec.json.schema_components(types, ref_template=REF)
+    of = {id(kind): schema for kind, schema in zip(types, schemas, strict=True)}
+    paths: dict[str, dict[str, Any]] = {}
+    for one in endpoints:
+        paths.setdefault(one.path, {})[one.method.lower()] = _operation(one, of, components)
+    for one in endpoints:  # they are described as parameters
+        if one.query is not None:
+            components.pop(_name(of[id(one.query)]), None)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Turnstile",
+            "version": VERSION,
+            "summary": "The tests of a large project, as tickets.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "paths": paths,
+        "components": {"schemas": components},
+    }
+
+
+def _types(endpoints: Sequence[Endpoint]) -> Iterator[Any]:
+    yield Problem
+    yield Id
+    for one in endpoints:
+        yield one.returns
+        if one.query is not None:
+            yield one.query
+        if one.body is not None:
+            yield one.body
+
+
+def _operation(
+    one: Endpoint, of: dict[int, dict[str, Any]], components: dict[str, Any]
+) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "summary": one.summary,
+        "operationId": one.answer.__name__,
+        "parameters": [
+            *(
+                {"name": name, "in": "path", "required": True, "schema": of[id(Id)]}
+                for name in re.findall(r"{(\w+)}", one.path)
+            ),
+            *(_parameters(of[id(one.query)], components) if one.query is not None else ()),
+        ],
+        "responses": {
+            "200": _content("It is done", "application/json", of[id(one.returns)]),
+            **{
+                str(status): _content(TITLES[status], CONTENT_TYPE, of[id(Problem)])
+                for status in sorted({*ALWAYS, *one.problems})
+            },
+        },
+    }
+    if one.body is not None:
+        body = {"application/json": {"schema": of[id(one.body)]}}
+        operation["requestBody"] = {"required": True, "content": body}
+    return operation
+
+
+def _parameters(schema: dict[str, Any], components: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    struct = components[_name(schema)]
+    for name, described in struct["properties"].items():
+        yield {
+            "name": name,
+            "in": "query",
+            "required": name in struct.get("required", ()),
+            "schema": described,
+        }
+
+
+def _content(description: str, media: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"description": description, "content": {media: {"schema": schema}}}
+
+
+def _name(schema: dict[str, Any]) -> str:
+    """Which component a schema refers to."""
+    name: str = schema["$ref"].rpartition("/")[2]
+    return name

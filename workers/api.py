@@ -1,0 +1,65 @@
+"""The API: a server of the HTTP application, until it is stopped."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+import uvicorn
+from starlette.applications import Starlette
+
+from workers.watchdog import Watchdog
+
+log = structlog.get_logger()
+
+GRACE = 5
+"""Seconds that requests under way may take when it is stopped."""
+
+
+class Api:
+    """Serves an application at `host:port`."""
+
+    def __init__(self, application: Starlette, at: str, watchdog: Watchdog | None = None) -> None:
+        self.address = at
+        """Where it listens; with port 0 it is known only when it does."""
+        self._application = application
+        self._watchdog = watchdog or Watchdog(None)
+        self._server: uvicorn.Server | None = None
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Take no more requests, finish those under way, and return from `run`."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Serve until stopped. Raises OSError if the address is not to be had."""
+        host, _, port = self.address.rpartition(":")
+        listener = socket.create_server((host, int(port)), backlog=1024)
+        self.address = f"{host}:{listener.getsockname()[1]}"
+        config = uvicorn.Config(
+            self._application,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=GRACE,
+            server_header=False,
+        )
+        server = _Server(config)
+        serving = asyncio.create_task(server.serve([listener]))
+        log.info("api_listens", address=self.address)
+        stopped = asyncio.create_task(self._stopping.wait())
+        while not stopped.done() and not serving.done():
+            self._watchdog.moved("api")
+            await asyncio.wait({serving, stopped}, timeout=1, return_when="FIRST_COMPLETED")
+        self._watchdog.forget("api")
+        stopped.cancel()
+        server.should_exit = True
+        await serving
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are the affair of whoever runs this."""
+        yield
