@@ -182,19 +182,34 @@ def _check_partitions(address: Address, found: Mapping[str, int], wanted: int | 
 async def _check_settings(
     admin: Any, address: Address, wanted: Mapping[str, Mapping[str, str]]
 ) -> None:
-    settings = {address.topic(name): wanted[name] for name in wanted}
-    resources = [ConfigResource(ConfigResourceType.TOPIC, topic) for topic in settings]
-    for response in await admin.describe_configs(resources):
-        for code, reason, _, topic, entries in response.resources:
-            if code:
-                raise Unavailable(f"Kafka: the settings of {topic!r}: {reason}")
-            there = {entry[0]: entry[1] for entry in entries}
-            for setting, value in settings[topic].items():
-                if not _will_do(setting, there[setting], value):
-                    raise WrongLog(
-                        f"the topic {topic!r} has {setting}={there[setting]}, "
-                        f"and must have {value}{_or_more(value)}"
+    expected = {address.topic(name): wanted[name] for name in wanted}
+    for topic, there in (await _settings(admin, list(expected))).items():
+        for setting, value in expected[topic].items():
+            if not _will_do(setting, there[setting], value):
+                raise WrongLog(
+                    f"the topic {topic!r} has {setting}={there[setting]}, "
+                    f"and must have {value}{_or_more(value)}"
+                )
+
+
+async def _settings(admin: Any, topics: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
+    """The settings of topics. A broker that has not heard of a new one is asked again."""
+    resources = [ConfigResource(ConfigResourceType.TOPIC, topic) for topic in topics]
+    deadline = monotonic() + SETTLED
+    while True:
+        found: dict[str, Mapping[str, str]] = {}
+        for response in await admin.describe_configs(resources):
+            for code, reason, _, topic, entries in response.resources:
+                if code == UnknownTopicOrPartitionError.errno and monotonic() < deadline:
+                    continue
+                if code:
+                    raise Unavailable(
+                        f"Kafka: the settings of {topic!r}: {for_code(code).__name__} {reason}"
                     )
+                found[topic] = {entry[0]: entry[1] for entry in entries}
+        if len(found) == len(topics):
+            return found
+        await asyncio.sleep(0.05)
 
 
 def _will_do(setting: str, found: str, wanted: str) -> bool:
