@@ -1,12 +1,11 @@
 """The archive in PostgreSQL, for a log that is elsewhere: every event, by its stream."""
 
 from collections.abc import Sequence
-from uuid import UUID
 
 from adapters.codec import Codec
 from adapters.log import Genesis
 from adapters.postgres.connection import Address, translated
-from adapters.postgres.views.view import Place, PostgresView, prepare
+from adapters.postgres.views.view import Place, PlacedFold, PostgresView, prepare
 from domain.envelope import Recorded
 
 COLUMNS = (
@@ -26,23 +25,12 @@ async def open_history(
     return PostgresView("history", address, lambda place: HistoryFold(place, codec), lease)
 
 
-class HistoryFold:
+class HistoryFold(PlacedFold):
     """One partition of the archive."""
 
     def __init__(self, place: Place, codec: Codec) -> None:
-        self.partition = place.partition
-        self._place = place
+        super().__init__(place)
         self._encode = codec.encode_event
-
-    @property
-    def sequence(self) -> int:
-        """That of the last event that was archived."""
-        return self._place.sequence
-
-    @property
-    def event(self) -> UUID | None:
-        """Its id."""
-        return self._place.event
 
     async def fold(self, events: Sequence[Recorded]) -> None:
         """Archive the next events; they and the position become true in one transaction."""
@@ -68,7 +56,3 @@ class HistoryFold:
             recorded.traceparent,
             self._encode(recorded.event),
         )
-
-    async def release(self) -> None:
-        """Give the partition back."""
-        await self._place.release()

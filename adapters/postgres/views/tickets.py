@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 import structlog
 
@@ -10,7 +9,7 @@ from adapters.log import Genesis
 from adapters.postgres.connection import Address, translated
 from adapters.postgres.statements import load
 from adapters.postgres.views import rows
-from adapters.postgres.views.view import Place, PostgresView, prepare
+from adapters.postgres.views.view import Place, PlacedFold, PostgresView, prepare
 from domain.envelope import Recorded
 from domain.stream import VersionGap
 from projections.rows import Attempt, Result, Task, Ticket
@@ -36,23 +35,12 @@ async def open_tickets(
     return PostgresView("tickets", address, TicketsFold, lease)
 
 
-class TicketsFold:
+class TicketsFold(PlacedFold):
     """One partition of the views of tickets."""
 
     def __init__(self, place: Place) -> None:
-        self.partition = place.partition
-        self._place = place
+        super().__init__(place)
         self._views = Views(place.partition)
-
-    @property
-    def sequence(self) -> int:
-        """That of the last event that was folded."""
-        return self._place.sequence
-
-    @property
-    def event(self) -> UUID | None:
-        """Its id."""
-        return self._place.event
 
     async def fold(self, events: Sequence[Recorded]) -> None:
         """Fold the next events; rows and position become true in one transaction."""
@@ -91,10 +79,6 @@ class TicketsFold:
         for event in own:
             self._views.fold(event)
         self._views.quarantine(id_, f"version {recorded.originator_version}: {error!r}")
-
-    async def release(self) -> None:
-        """Give the partition back."""
-        await self._place.release()
 
 
 async def loaded(connection: "Connection", ids: Collection[str]) -> Iterable[View]:

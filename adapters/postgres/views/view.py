@@ -67,6 +67,28 @@ class Place:
         await self._held.release()
 
 
+class PlacedFold:
+    """What the folds of all views have: a place, which is theirs until somebody takes it."""
+
+    def __init__(self, place: Place) -> None:
+        self.partition = place.partition
+        self._place = place
+
+    @property
+    def sequence(self) -> int:
+        """That of the last event that was folded, 0 at first."""
+        return self._place.sequence
+
+    @property
+    def event(self) -> UUID | None:
+        """Its id."""
+        return self._place.event
+
+    async def release(self) -> None:
+        """Give the partition back."""
+        await self._place.release()
+
+
 class PostgresView:
     """One view at an address of its own."""
 
