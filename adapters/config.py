@@ -76,6 +76,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     """The name of this process among its like, for people to read."""
     http: Annotated[str, Meta(pattern=r"^[^\s:]+:[0-9]{1,5}$")] = "127.0.0.1:8080"
     """Where the API listens, `host:port`; port 0 is any that is free."""
+    reading: Literal["public", "token"] = "public"
+    """Whether anybody may read, or who has a token only."""
     lease: Annotated[float, Meta(gt=0, le=3_600)] = 6.0
     """Seconds after which an engine that is not heard of loses its partitions. Kafka's brokers
     take 6 at the least, unless configured."""
@@ -101,8 +103,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
         return settings
 
 
-def read(environment: Mapping[str, str]) -> Config:
-    """The configuration of this process. Raises ConfigError."""
+def read(environment: Mapping[str, str], options: Mapping[str, str] | None = None) -> Config:
+    """The configuration of this process; *options* win over everything. Raises ConfigError."""
     settings: dict[str, Any] = {"name": _hostname()}
     if file := environment.get("TURNSTILE_CONFIG"):
         try:
@@ -120,6 +122,7 @@ def read(environment: Mapping[str, str]) -> Config:
             settings[name] = _table(name, value) if name == "intake" else value
         elif meant := get_close_matches(name, fields, n=1, cutoff=0.85):
             raise ConfigError(f"there is no {key}: is TURNSTILE_{meant[0].upper()} meant?")
+    settings |= options or {}
     _check_tables(settings.get("intake"))
     try:
         config = msgspec.convert(settings, Config, strict=False)

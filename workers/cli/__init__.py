@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 import click
@@ -22,10 +22,13 @@ def main() -> None:
     """Run the tests of a large project as tickets."""
 
 
-def configuration(*, quiet: bool = False) -> Config:
-    """The configuration of this process; logging begins with it, of warnings only if *quiet*."""
+def configuration(options: Mapping[str, str] | None = None, *, quiet: bool = False) -> Config:
+    """The configuration of this process; logging begins with it, of warnings only if *quiet*.
+
+    What was given as *options* wins over everything.
+    """
     try:
-        config = read(os.environ)
+        config = read(os.environ, options)
     except ConfigError as error:
         click.echo(f"turnstile: {error}", err=True)
         sys.exit(EXIT_CONFIG)
