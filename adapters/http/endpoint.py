@@ -76,7 +76,7 @@ def read_query(params: QueryParams, kind: type[Struct]) -> Any:
             raise Invalid(field=name, reason="it is there more than once")
         else:
             given[name] = values[0]
-    return _converted(given, kind)
+    return converted(given, kind)
 
 
 def is_many(type_: Any) -> bool:
@@ -94,15 +94,15 @@ def read_body(body: bytes, kind: Any) -> Any:
 
 def read_parameter(name: str, value: str, kind: Any) -> Any:
     """A parameter of the path. Raises Invalid."""
-    return _converted({name: value}, msgspec.defstruct("Path", [(name, kind)]), name)
+    return getattr(converted({name: value}, msgspec.defstruct("Path", [(name, kind)])), name)
 
 
-def _converted(given: dict[str, Any], kind: Any, only: str | None = None) -> Any:
+def converted(given: Any, kind: Any, *, strict: bool = False) -> Any:
+    """What was given as this *kind*; unless *strict* text may be a number. Raises Invalid."""
     try:
-        converted = msgspec.convert(given, kind, strict=False)
+        return msgspec.convert(given, kind, strict=strict)
     except msgspec.ValidationError as error:
         raise _invalid(error) from error
-    return converted if only is None else getattr(converted, only)
 
 
 def _invalid(error: Exception) -> Invalid:

@@ -8,6 +8,7 @@ import msgspec
 
 from adapters.http.endpoint import Endpoint
 from adapters.http.problems import CONTENT_TYPE, TITLES, Problem
+from adapters.schemas import spelled
 from domain.workflow import Id
 
 ALWAYS: Final = (401, 422, 500, 503)
@@ -34,7 +35,7 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     for one in endpoints:  # they are described as parameters
         if one.query is not None:
             components.pop(_name(of[id(one.query)]), None)
-    return {
+    described: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {
             "title": "Turnstile",
@@ -48,6 +49,8 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
     }
+    spelt: dict[str, Any] = spelled(described)
+    return spelt
 
 
 def _types(endpoints: Sequence[Endpoint]) -> Iterator[Any]:
