@@ -44,7 +44,7 @@ class Token(Struct, frozen=True, kw_only=True):
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
     revoked_by: str | None = None
-    used_at: datetime | None = None
+    last_used_at: datetime | None = None
 
 
 class Identity(Struct, frozen=True):

@@ -171,6 +171,16 @@ async def _http(service: Service, database: PostgresAddress) -> AsyncIterator[St
         )
 
 
+@asynccontextmanager
+async def tokens_of(config: Config) -> AsyncIterator[Tokens]:
+    """The tokens of a service, without the service. Raises LogError."""
+    async with _database(config) as database:
+        access = address_of(database, "access")
+        await prepare_tokens(access)
+        async with open_pool(access, 1) as pool:
+            yield Tokens(pool)
+
+
 def views_of(config: Config) -> Sequence[str]:
     """The names of the views; where PostgreSQL keeps the log, that is its own archive."""
     return ("tickets", "history") if config.kafka else ("tickets",)

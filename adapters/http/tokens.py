@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 from adapters.access import Name, Scope, Token
 from adapters.http.endpoint import Asked, Endpoint
@@ -21,10 +21,9 @@ class NewToken(Struct, frozen=True, forbid_unknown_fields=True):
     days: Annotated[float, Meta(gt=0, le=3_660)] | None = None
 
 
-class MadeToken(Struct, frozen=True):
+class MadeToken(Token, frozen=True, kw_only=True):
     """What is known of it, and the token itself: it is shown this once."""
 
-    about: Token
     token: str
 
 
@@ -62,7 +61,8 @@ class TokenDesk:
 
     async def make_token(self, body: NewToken, asked: Asked) -> MadeToken:
         """Make one."""
-        return MadeToken(*await self._tokens.make(body.name, body.scopes, asked.actor, body.days))
+        made, token = await self._tokens.make(body.name, body.scopes, asked.actor, body.days)
+        return MadeToken(**structs.asdict(made), token=token)
 
     async def revoke(self, token: str, asked: Asked) -> Token:
         """Have it good for nothing any more. Raises Refusal if there is no such token."""

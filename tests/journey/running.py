@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
@@ -18,10 +18,13 @@ from tests.journey.command import PATIENCE, TURNSTILE, environment
 class Site:
     """A service that runs, and clients of it."""
 
-    def __init__(self, process: "subprocess.Popen[str]", url: str, data: Path) -> None:
+    def __init__(
+        self, process: "subprocess.Popen[str]", url: str, given: Mapping[str, object]
+    ) -> None:
         self.process = process
         self.url = url
-        self.data = data
+        self.given = given
+        self.data = data = Path(str(given["TURNSTILE_DATA"]))
         self.token = (data / "token").read_text().strip()
         self.anybody = httpx.Client(base_url=url, timeout=PATIENCE)
         self.owner = self.client(self.token)
@@ -34,6 +37,10 @@ class Site:
     def settings(self) -> dict[str, str]:
         """What the command line needs to find it."""
         return {"TURNSTILE_URL": self.url, "TURNSTILE_DATA": str(self.data)}
+
+    def configured(self) -> dict[str, object]:
+        """The settings of its processes."""
+        return dict(self.given)
 
     def open(self, ticket: str, *tasks: str, **fields: Any) -> Any:
         """Open a ticket of tasks, each of which needs the one before; what is answered."""
@@ -81,7 +88,7 @@ def running(data: Path, **settings: object) -> Iterator[Site]:
         text=True,
     ) as process:
         try:
-            site = Site(process, _listens(process), data)
+            site = Site(process, _listens(process), given)
             try:
                 yield site
             finally:

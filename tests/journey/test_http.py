@@ -208,13 +208,13 @@ def test_what_changes_something_needs_a_token_with_the_scope(
 def test_a_token_is_made_listed_and_revoked_and_never_shown_again(on_postgres: Site) -> None:
     site = on_postgres
     made = site.owner.post("/v1/tokens", json={"name": "bob", "scopes": ["operate"], "days": 1})
-    about, token = made.json()["about"], made.json()["token"]
+    id_, token = made.json()["id"], made.json()["token"]
     listed = site.owner.get("/v1/tokens").text
-    assert about["id"] in listed
+    assert id_ in listed
     assert token not in listed
     with site.client(token) as bob:
         assert 200 == bob.get("/v1/tickets").status_code
-        revoked = site.owner.delete(f"/v1/tokens/{about['id']}")
+        revoked = site.owner.delete(f"/v1/tokens/{id_}")
         assert "local" == revoked.json()["revoked_by"]
         assert 401 == problem(bob.get("/v1/tickets"))[0]
     assert (404, "unknown-token", "token") == problem(site.owner.delete("/v1/tokens/none"))

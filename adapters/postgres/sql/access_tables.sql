@@ -9,5 +9,5 @@ CREATE TABLE IF NOT EXISTS tokens (
     expires_at timestamptz,
     revoked_at timestamptz,
     revoked_by text,
-    used_at    timestamptz
+    last_used_at    timestamptz
 );
