@@ -38,7 +38,7 @@ BATCH: Final = 512 * 1024
 HEADERS: Final = [("content-type", b"application/cloudevents+json")]
 REFUSALS: Final[dict[type[Exception], tuple[type[Refused], int]]] = {
     errors.TopicAuthorizationFailedError: (Forbidden, 403),
-    errors.ClusterAuthorizationFailed: (Forbidden, 403),
+    errors.ClusterAuthorizationFailedError: (Forbidden, 403),
     errors.MessageSizeTooLargeError: (TooLarge, 413),
     errors.RecordListTooLargeError: (TooLarge, 413),
 }
