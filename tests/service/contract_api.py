@@ -66,6 +66,7 @@ class ContractApi:
         self.streams: dict[str, Stream] = {}
         self._views, self._tables = Views(0), Tables()
         self._more = asyncio.Event()
+        self._streams = 0
 
     def application(self) -> Starlette:
         one = "/v1/tickets/{ticket}"
@@ -119,6 +120,12 @@ class ContractApi:
     def history(self, id_: str) -> list[Recorded]:
         """The events of a ticket."""
         return [event for event in self.log if event.originator_id == f"ticket/{id_}"]
+
+    async def watched(self, by: int) -> None:
+        """Wait until so many streams are open."""
+        async with asyncio.timeout(30):
+            while self._streams < by:
+                await asyncio.sleep(0.01)
 
     # -------------------------------------------------------------------------------- endpoints
 
@@ -189,6 +196,7 @@ class ContractApi:
 
     async def _telling(self, begin: int, wanted: Iterable[str]) -> AsyncIterator[bytes]:
         yield b"retry: 10\n\n: it begins\n\n"
+        self._streams += 1
         while True:
             more = self._more
             while begin < len(self.log):
