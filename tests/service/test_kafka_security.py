@@ -21,6 +21,8 @@ from eventsourcing.persistence import OperationalError
 from msgspec import Struct, structs
 
 from adapters.asking import asking
+from adapters.client import TicketProducer
+from adapters.client.security import Security
 from adapters.config import Config, read
 from adapters.kafka.connection import ENDING, Address, ended, running, started
 from adapters.kafka.log import open_log
@@ -33,6 +35,7 @@ from tests.journey.command import turnstile
 from tests.service.certificates import Authority
 from tests.service.foreign_clients import structured
 from tests.service.request_site import OPENED, Site, asks, of
+from tests.service.test_client import ticket
 
 pytestmark = pytest.mark.service
 
@@ -282,6 +285,22 @@ async def test_an_intake_takes_requests_over_tls_and_sasl(guarded: Guarded) -> N
     told = read(guarded.told("SASL_SSL", kafka_mechanism="SCRAM-SHA-512"))
     async with site.serving("engine", "intake", **of_kafka(told)) as service:
         await site.send(structured(asks("1"), site.forge))
+        await site.settled(service)
+    assert OPENED == [event["type"] for event in of(await site.events(), "1")]
+
+
+async def test_a_program_asks_for_tickets_over_tls_and_sasl(guarded: Guarded) -> None:
+    site = Site(guarded.node.addresses["PLAINTEXT"])
+    at = guarded.node.addresses["SASL_SSL"]
+    authority = str(guarded.authority.certificate)
+    security = Security(
+        "SASL_SSL", authority, mechanism="SCRAM-SHA-512", username=USER, password=PASSWORD
+    )
+    assert PASSWORD not in repr(security)
+    async with site.serving("engine", "intake") as service:
+        known = TicketProducer.kafka(at, site.forge, source="/forge", security=security)
+        async with known as producer:
+            await producer.submit(ticket("1"))
         await site.settled(service)
     assert OPENED == [event["type"] for event in of(await site.events(), "1")]
 

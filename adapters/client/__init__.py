@@ -1,0 +1,71 @@
+"""Turnstile from Python: ask for tickets, follow them, steer them.
+
+async with TicketProducer() as producer:
+    await producer.submit(Opening(id="tower-4711", subject=..., tasks=(...,)))
+
+async with Client() as client:
+    ticket = await client.wait("tower-4711")
+"""
+
+from .client import Client
+from .errors import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    NoAnswer,
+    NotFound,
+    Problem,
+    Refused,
+    TooLarge,
+    TooMany,
+    TurnstileError,
+    Unanswered,
+    Unauthenticated,
+    Unavailable,
+)
+from .producer import TicketProducer
+from .rows import Accepted, Attempt, Change, Event, Rejected, Result, Task, Ticket, Token
+from .stream import Changes
+from .words import Execution, Outcome, Scope, TaskState, TicketState
+from .workflow import Opening, Precedence, Run, Source, Subject, Takes, TaskSpec, Timeouts
+
+__all__ = [
+    "Accepted",
+    "Attempt",
+    "Change",
+    "Changes",
+    "Client",
+    "Conflict",
+    "Event",
+    "Execution",
+    "Forbidden",
+    "Invalid",
+    "NoAnswer",
+    "NotFound",
+    "Opening",
+    "Outcome",
+    "Precedence",
+    "Problem",
+    "Refused",
+    "Rejected",
+    "Result",
+    "Run",
+    "Scope",
+    "Source",
+    "Subject",
+    "Takes",
+    "Task",
+    "TaskSpec",
+    "TaskState",
+    "Ticket",
+    "TicketProducer",
+    "TicketState",
+    "Timeouts",
+    "Token",
+    "TooLarge",
+    "TooMany",
+    "TurnstileError",
+    "Unanswered",
+    "Unauthenticated",
+    "Unavailable",
+]

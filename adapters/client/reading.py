@@ -1,0 +1,179 @@
+"""What can be asked of a server without changing anything."""
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+from .connection import Connection, Query, path
+from .rows import Attempt, Event, Page, Result, Task, Ticket, Token
+
+T = TypeVar("T")
+
+PAGE: Final = 500
+"""Rows that are asked for at a time."""
+
+Words = str | Sequence[str]
+"""One, or several of which one must hold."""
+
+
+class Reading:
+    """Lists are read page by page, as one goes on.
+
+    With `after`, as `Accepted` and `Change` have it, the answer shows at least that.
+
+    Raises:
+        NotFound: there is no such thing.
+        Invalid: the question is wrong.
+        Unavailable: nobody has answered in time.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    async def ticket(
+        self,
+        ticket: str,
+        *,
+        version: int | None = None,
+        at: datetime | None = None,
+        after: str | None = None,
+    ) -> Ticket:
+        """The ticket as it is; as it was at a version, or at a time."""
+        query = {"version": version, "at": at, "after": after}
+        return await self.connection.ask("GET", path("tickets", ticket), Ticket, query=query)
+
+    def tickets(
+        self,
+        *,
+        state: Words = (),
+        project: str | None = None,
+        kind: str | None = None,
+        name: str | None = None,
+        revision: str | None = None,
+        label: Words = (),
+        since: datetime | None = None,
+        before: datetime | None = None,
+        after: str | None = None,
+    ) -> AsyncIterator[Ticket]:
+        """Tickets, newest first. A label is `name=value`; all of them must hold.
+
+        `since` and `before` are about when a ticket was opened.
+        """
+        query = {
+            "state": state,
+            "project": project,
+            "kind": kind,
+            "name": name,
+            "revision": revision,
+            "label": label,
+            "since": since,
+            "before": before,
+            "after": after,
+        }
+        return self._pages(Ticket, path("tickets"), query)
+
+    def tasks(
+        self, ticket: str, *, state: Words = (), after: str | None = None
+    ) -> AsyncIterator[Task]:
+        """The ticket's tasks, in the order of its workflow."""
+        return self._pages(Task, path("tickets", ticket, "tasks"), {"state": state, "after": after})
+
+    def attempts(
+        self, ticket: str, *, task: str | None = None, after: str | None = None
+    ) -> AsyncIterator[Attempt]:
+        """The attempts at the ticket's tasks, in their order."""
+        query = {"task": task, "after": after}
+        return self._pages(Attempt, path("tickets", ticket, "attempts"), query)
+
+    async def events(
+        self,
+        ticket: str,
+        *,
+        version: int = 0,
+        until: int | None = None,
+        at: datetime | None = None,
+    ) -> AsyncIterator[Event]:
+        """What has happened behind this version, until another, and not later than `at`."""
+        query = {"until": until, "at": at, "limit": PAGE}
+        events = path("tickets", ticket, "events")
+        while True:
+            more = query | {"after": version}
+            page = await self.connection.ask("GET", events, Page[Event], query=more)
+            for event in page.rows:
+                yield event
+            if page.next is None:
+                return
+            version = int(page.next)
+
+    def queue(
+        self, *, project: str | None = None, class_: str | None = None, after: str | None = None
+    ) -> AsyncIterator[Task]:
+        """What waits for a worker, who is next first; `class_` as the rows have it."""
+        return self._pages(
+            Task, path("queue"), {"project": project, "class": class_, "after": after}
+        )
+
+    def results(
+        self,
+        *,
+        ticket: str | None = None,
+        task: str | None = None,
+        testcase: str | None = None,
+        project: str | None = None,
+        outcome: Words = (),
+        since: datetime | None = None,
+        before: datetime | None = None,
+        after: str | None = None,
+    ) -> AsyncIterator[Result]:
+        """What tests said, newest first; of a ticket, or of a test case."""
+        query = {
+            "ticket": ticket,
+            "task": task,
+            "testcase": testcase,
+            "project": project,
+            "outcome": outcome,
+            "since": since,
+            "before": before,
+            "after": after,
+        }
+        return self._pages(Result, path("results"), query)
+
+    async def automaton(self) -> dict[str, Any]:
+        """Both automata: their states, and what leads from one to another."""
+        return await self._look("automaton")
+
+    async def partitions(self) -> dict[str, Any]:
+        """How far each partition of the log, and each view of it, has come."""
+        return await self._look("partitions")
+
+    async def ready(self) -> dict[str, Any]:
+        """Wait until the service does its work. Raises Unavailable, which says what is wrong."""
+        return await self._look("ready")
+
+    def tokens(self) -> AsyncIterator[Token]:
+        """The tokens that there are, without their secrets."""
+        return self._pages(Token, path("tokens"), {}, size=None)
+
+    def dead_letters(self) -> AsyncIterator[dict[str, Any]]:
+        """What could not be taken."""
+        return self._pages(dict[str, Any], path("dead"), {})
+
+    async def dead_letter(self, letter: str) -> dict[str, Any]:
+        """One of them, whole."""
+        return await self._look("dead", letter)
+
+    async def _look(self, *parts: str) -> dict[str, Any]:
+        return await self.connection.ask("GET", path(*parts), dict[str, Any])
+
+    async def _pages(
+        self, kind: type[T], of: str, query: Query, size: int | None = PAGE
+    ) -> AsyncIterator[T]:
+        cursor: str | None = None
+        while True:
+            more = {**query, "limit": size, "cursor": cursor}
+            page = await self.connection.ask("GET", of, Page[kind], query=more)  # type: ignore[valid-type] # a type that is known here only
+            for row in page.rows or page.items:
+                yield row
+            cursor = page.next
+            if cursor is None:
+                return

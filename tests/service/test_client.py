@@ -1,0 +1,367 @@
+"""The Python client: whatever happens on the way, what was asked is done once, and told once."""
+
+import asyncio
+import pickle
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from msgspec import Struct, json
+from msgspec.structs import replace
+
+from adapters.client import (
+    Accepted,
+    Client,
+    Conflict,
+    Forbidden,
+    Invalid,
+    NoAnswer,
+    NotFound,
+    Opening,
+    Rejected,
+    Run,
+    Scope,
+    Subject,
+    TaskSpec,
+    TicketProducer,
+    Unauthenticated,
+    Unavailable,
+)
+from adapters.client.bulk import LINES
+from adapters.client.workflow import encode_body
+from domain.ticket.commands import Open
+from tests.http_proxy import Proxy, busy, lose, proxied, reset
+from tests.service.contract_api import READER, TOKEN, ContractApi, serving
+
+pytestmark = pytest.mark.service
+
+SUBJECT = Subject("commit", project="tower", name="main", revision="c0ffee")
+
+
+def ticket(id_: str, *tasks: str, **rest: Any) -> Opening:
+    """A ticket with these tasks."""
+    specs = tuple(TaskSpec(name, Run("shell")) for name in tasks or ("unit",))
+    return Opening(id=id_, subject=SUBJECT, tasks=specs, **rest)
+
+
+def large(id_: str, tasks: int = 1_500, **rest: Any) -> Opening:
+    """A ticket that does not fit into one request; every task needs the one behind it."""
+    specs = tuple(
+        TaskSpec(
+            f"t{n}",
+            Run("shell", {"command": ["x" * 600]}),
+            needs=(f"t{n + 1}",) if n + 1 < tasks else (),
+        )
+        for n in range(tasks)
+    )
+    return Opening(id=id_, subject=SUBJECT, tasks=specs, **rest)
+
+
+class Site(Struct, frozen=True):
+    """An API, and a proxy before it that makes trouble."""
+
+    api: ContractApi
+    proxy: Proxy
+
+    def client(self, token: str = TOKEN, patience: float = 10.0) -> Client:
+        return Client(self.proxy.url, token, patience=patience)
+
+    def producer(self, patience: float = 10.0) -> TicketProducer:
+        return TicketProducer(self.proxy.url, TOKEN, patience=patience)
+
+
+@pytest_asyncio.fixture
+async def site() -> AsyncIterator[Site]:
+    api = ContractApi()
+    async with serving(api.application()) as address:
+        host, _, port = address.rpartition(":")
+        async with proxied(host, int(port)) as proxy:
+            yield Site(api, proxy)
+
+
+# ------------------------------------------------------------------------------ what is changed
+
+
+async def test_a_ticket_is_opened_seen_and_steered(site: Site) -> None:
+    async with site.client() as client:
+        accepted = await client.open(ticket("9", "build", "unit", labels={"team": "red"}))
+        assert ("9", 1) == (accepted.ticket, accepted.version)
+        await client.hold("9", "unit", reason="not yet")
+        await client.prioritise("9", 5)
+        seen = await client.ticket("9")
+        assert ("queued", 5, {"team": "red"}) == (seen.state, seen.priority, seen.labels)
+        assert {"build": "ready", "unit": "held"} == {
+            task.task: task.state async for task in client.tasks("9")
+        }
+        await client.unhold("9")
+        await client.cancel("9", reason="no need")
+        assert (await client.ticket("9")).has_ended
+        await client.rerun("9", scope=Scope.FAILED)
+        told = [event.what async for event in client.events("9")]
+        assert "held: unit, because not yet" in told or any("not yet" in one for one in told)
+
+
+async def test_a_growing_ticket_is_sealed(site: Site) -> None:
+    async with site.client() as client:
+        await client.open(ticket("9", sealed=False))
+        await client.add_tasks("9", [TaskSpec("more", Run("shell"), needs=("unit",))])
+        await client.seal("9")
+        seen = await client.ticket("9")
+        assert (True, 2) == (seen.sealed, seen.tasks)
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [reset(), lose(), lose(40), busy(502), busy(503), busy(503, "retry-after: 0"), busy(504)],
+)
+async def test_a_change_is_made_once_whatever_becomes_of_its_answers(
+    site: Site, trouble: Any
+) -> None:
+    async with site.client() as client:
+        await client.open(ticket("9"))
+        site.proxy.next(trouble, trouble)
+        accepted = await client.cancel("9")
+        assert 4 == site.proxy.requests
+        assert "turnstile.ticket.cancelled" == site.api.log[-1].event.topic
+        assert accepted.version == len(site.api.history("9")) - 1
+        assert 1 == len({event.causationid for event in site.api.history("9")[2:]})
+
+
+@pytest.mark.parametrize(
+    ("asked", "refusal", "field"),
+    [
+        (lambda client: client.open(ticket("9", "other")), Conflict, "id"),
+        (lambda client: client.cancel("none"), NotFound, "ticket"),
+        (lambda client: client.cancel("9", "none"), NotFound, "tasks[0]"),
+        (lambda client: client.prioritise("9", 10**9), Invalid, "priority"),
+        (lambda client: client.ticket("none"), NotFound, "ticket"),
+    ],
+)
+async def test_what_is_refused_is_asked_once_and_says_why(
+    site: Site, asked: Any, refusal: type[Exception], field: str
+) -> None:
+    async with site.client() as client:
+        await client.open(ticket("9"))
+        before = site.proxy.requests
+        with pytest.raises(refusal) as caught:
+            await asked(client)
+        assert before + 1 == site.proxy.requests
+        assert field in str(caught.value)
+        assert str(caught.value) == str(pickle.loads(pickle.dumps(caught.value)))
+
+
+@pytest.mark.parametrize(("token", "refusal"), [(READER, Forbidden), ("?", Unauthenticated)])
+async def test_who_may_not_is_told_so(site: Site, token: str, refusal: type[Exception]) -> None:
+    async with site.client(token) as client:
+        with pytest.raises(refusal):
+            await client.open(ticket("9"))
+        assert token not in repr(client)
+    assert [] == site.api.log
+
+
+async def test_a_wrong_ticket_is_refused_before_anybody_is_asked(site: Site) -> None:
+    wrong = ticket("9", "a b")
+    async with site.client() as client:
+        with pytest.raises(Invalid, match=r"tasks\[0\]\.name: .*regex"):
+            await client.open(wrong)
+    assert 0 == site.proxy.requests
+
+
+async def test_where_nobody_listens_nothing_is_taken() -> None:
+    async with Client("http://127.0.0.1:9", patience=0.2) as client:
+        with pytest.raises(Unavailable, match=r"http://127.0.0.1:9: no answer in 0.2 s"):
+            await client.open(ticket("9"))
+
+
+async def test_what_has_no_answer_can_be_asked_again_with_its_key(site: Site) -> None:
+    async with site.client(patience=0.5) as client:
+        await client.open(ticket("9"))
+        site.proxy.next(*[lose()] * 20)
+        with pytest.raises(NoAnswer) as caught:
+            await client.cancel("9")
+    async with site.client() as client:
+        site.proxy.forget()
+        site.proxy.next(*[lose()] * 3)
+        accepted = await client.cancel("9", key=caught.value.key)
+    assert 3 == accepted.version
+    assert 4 == len(site.api.history("9"))
+
+
+async def test_the_environment_says_where_the_server_is(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TURNSTILE_URL", f"{site.proxy.url}/")
+    monkeypatch.setenv("TURNSTILE_TOKEN", f"{TOKEN}\n")
+    async with TicketProducer() as producer:
+        assert 1 == (await producer.submit(ticket("9"))).version
+
+
+# --------------------------------------------------------------------------------- many at once
+
+
+async def test_many_are_opened_and_each_is_answered_in_its_place(site: Site) -> None:
+    openings = [ticket(str(n)) for n in range(3 * LINES + 7)]
+    openings[5] = ticket("5", "a b")
+    openings[LINES] = ticket("0", "another")
+    async with site.producer() as producer:
+        answers = [answer async for answer in producer.submit_many(openings)]
+    assert [opening.id for opening in openings] == [answer.ticket for answer in answers]
+    rejected = {n: one.problem.kind for n, one in enumerate(answers) if isinstance(one, Rejected)}
+    assert {5: "invalid", LINES: "different-body"} == rejected
+    assert len(openings) - 2 == len(site.api.streams)
+    assert 4 == site.proxy.requests
+
+
+async def test_of_many_only_those_without_an_answer_are_sent_again(site: Site) -> None:
+    openings = [ticket(str(n)) for n in range(LINES)]
+    site.proxy.next(reset(), lose(20_000), lose(), busy(503), lose(30_000))
+    async with site.producer() as producer:
+        answers = [answer async for answer in producer.submit_many(iter(openings))]
+    assert [str(n) for n in range(LINES)] == [answer.ticket for answer in answers]
+    assert all(isinstance(answer, Accepted) for answer in answers)
+    assert LINES == len(site.api.streams)
+    opened = [event for event in site.api.log if event.event.topic == "turnstile.ticket.opened"]
+    assert LINES == len(opened)
+    assert 3 * LINES < site.api.opened < 4 * LINES
+
+
+async def test_many_without_an_answer_say_from_where_on(site: Site) -> None:
+    site.proxy.next(*[lose()] * 50)
+    async with site.producer(patience=0.3) as producer:
+        with pytest.raises(NoAnswer, match="10 tickets, from '0' on"):
+            await anext(producer.submit_many(ticket(str(n)) for n in range(10)))
+
+
+async def test_a_large_ticket_goes_in_parts_and_once(site: Site) -> None:
+    opening = large("9")
+    async with site.producer() as producer:
+        site.proxy.next(lose(), busy(503), lose(), lose())
+        first = await producer.submit(opening)
+        again = await producer.submit(opening)
+        assert (1, 1) == (first.version, again.version)
+        [among] = [answer async for answer in producer.submit_many([opening])]
+        assert 1 == among.version if isinstance(among, Accepted) else among
+        with pytest.raises(Conflict):
+            await producer.submit(replace(opening, priority=3))
+    async with site.client() as client:
+        seen = await client.ticket("9")
+        assert (True, 1_500, "queued") == (seen.sealed, seen.tasks, seen.state)
+        ready = [task.task async for task in client.tasks("9") if task.state == "ready"]
+        assert ["t1499"] == ready
+
+
+async def test_a_large_ticket_that_is_no_workflow_leaves_nothing(site: Site) -> None:
+    sound = large("9")
+    cycle = replace(sound.tasks[-1], needs=("t0",))
+    async with site.producer() as producer:
+        with pytest.raises(Invalid, match="a cycle"):
+            await producer.submit(replace(sound, tasks=(*sound.tasks[:-1], cycle)))
+    assert [] == site.api.log
+
+
+# -------------------------------------------------------------------------------- what is told
+
+
+async def test_lists_are_read_page_by_page(site: Site) -> None:
+    for n in range(1_100):
+        site.api.do(str(n), _command(ticket(str(n))))
+    async with site.client() as client:
+        found = [row.ticket async for row in client.tickets(state=["queued"], project="tower")]
+    assert [str(n) for n in range(1_099, -1, -1)] == found
+    assert 3 == site.proxy.requests
+
+
+async def test_changes_are_told_once_and_in_order_over_many_connections(site: Site) -> None:
+    tickets = [f"t{n}" for n in range(40)]
+    told: list[tuple[str, int]] = []
+    async with site.client() as client, client.changes() as changes:
+        await changes.opened()
+        for name in tickets:
+            await client.open(ticket(name))
+            site.api.run(name, "unit")
+        expected = [(e.originator_id[7:], e.originator_version) for e in site.api.log]
+        async with asyncio.timeout(20):
+            async for change in changes:
+                told.append((change.ticket, change.version))
+                if len(told) % 30 == 0:
+                    site.proxy.next(reset(), lose(3_000), busy(502), busy(429), lose(9_999))
+                    site.proxy.cut()
+                if len(told) == len(expected):
+                    break
+    assert expected == told
+
+
+async def test_a_stream_goes_on_behind_a_change_of_another_day(site: Site) -> None:
+    async with site.client() as client:
+        async with client.changes(ticket="9") as changes:
+            await changes.opened()
+            await client.open(ticket("8"))
+            await client.open(ticket("9"))
+            first = await anext(changes)
+            last = changes.last_id
+        await client.cancel("9")
+        async with client.changes(ticket="9", after_id=last) as changes:
+            versions = [(await anext(changes)).version for _ in range(3)]
+        assert ("9", 1, [2, 3, 4]) == (first.ticket, first.version, versions)
+        assert "opened for commit main of tower" in first.what
+
+
+async def test_who_stops_waiting_for_a_change_misses_none(site: Site) -> None:
+    async with site.client() as client, client.changes() as changes:
+        await changes.opened()
+        for n in range(20):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0):
+                    await anext(changes)
+            await client.open(ticket(str(n)))
+            assert (str(n), 1) == _place(await anext(changes))
+            assert (str(n), 2) == _place(await anext(changes))
+
+
+async def test_a_stream_ends_when_it_or_its_client_is_closed(site: Site) -> None:
+    async with site.client() as client:
+        changes = client.changes()
+        waiting = [asyncio.ensure_future(_all(changes)) for _ in range(2)]
+        await changes.opened()
+        await changes.close()
+        assert [[], []] == await asyncio.gather(*waiting)
+        another = client.changes()
+        waiting = [asyncio.ensure_future(_all(another))]
+        await another.opened()
+    assert [[]] == await asyncio.gather(*waiting)
+
+
+async def test_a_stream_that_is_refused_says_why(site: Site) -> None:
+    async with site.client() as client:
+        with pytest.raises(Invalid, match="Last-Event-ID"):
+            await anext(client.changes(after_id="odd"))
+
+
+async def test_one_waits_until_a_ticket_has_ended(site: Site) -> None:
+    async with site.client() as client:
+        accepted = await client.open(ticket("9"))
+        waiting = asyncio.ensure_future(client.wait(accepted, 20))
+        async with client.changes() as changes:
+            await changes.opened()
+            site.proxy.cut()
+            site.api.run("9", "unit")
+        assert "passed" == (await waiting).state
+        assert "passed" == (await client.wait("9")).state
+        with pytest.raises(NotFound):
+            await client.wait("none")
+        await client.rerun("9")
+        with pytest.raises(TimeoutError):
+            await client.wait("9", 0.05)
+
+
+async def _all(changes: Any) -> list[Any]:
+    return [change async for change in changes]
+
+
+def _place(change: Any) -> tuple[str, int]:
+    return change.ticket, change.version
+
+
+def _command(opening: Opening) -> Open:
+    return json.decode(encode_body(opening), type=Open)
