@@ -22,8 +22,10 @@ from adapters.postgres.archive import Archive
 from adapters.postgres.connection import Address as PostgresAddress
 from adapters.postgres.connection import open_pool
 from adapters.postgres.server import ServerError, shared
+from adapters.postgres.views.due import DueQueries
 from adapters.postgres.views.history import open_history
 from adapters.postgres.views.queries import TicketQueries
+from adapters.postgres.views.reactor import open_reactor
 from adapters.postgres.views.tickets import open_tickets
 from adapters.postgres.views.view import address_of
 from adapters.requests import Desk
@@ -34,6 +36,8 @@ from workers.api import Api
 from workers.engine import Engine, Pace
 from workers.intake import Intake
 from workers.projector import Projector
+from workers.reactor import Reactor
+from workers.reaper import Reaper
 from workers.rebuild import Progress, Rebuild
 from workers.watchdog import Watchdog
 
@@ -78,6 +82,17 @@ class Service(Struct, frozen=True):
     def projector(self, watchdog: Watchdog | None = None) -> Projector:
         """A projector of this service, which was assembled with its views."""
         return Projector(self.config.name, self.log, self.views, watchdog=watchdog)
+
+    def reactor(self, watchdog: Watchdog | None = None) -> Reactor:
+        """A reactor of this service, which was assembled with what reactors know."""
+        [known] = self.views
+        return Reactor(self.config.name, self.log, known, watchdog=watchdog)
+
+    def reaper(self, watchdog: Watchdog | None = None) -> Reaper:
+        """A reaper of this service, which was assembled with the views of tickets."""
+        assert self.database is not None
+        opening = partial(_due, address_of(self.database, "tickets"))
+        return Reaper(self.log, opening, watchdog=watchdog)
 
     def api(self, watchdog: Watchdog | None = None) -> Api:
         """The API of this service, which was assembled with pools."""
@@ -163,11 +178,22 @@ async def _history(service: Service, at: PostgresAddress) -> View:
     return await open_history(at, genesis, service.codec, lease=service.config.lease)
 
 
+async def _reactor(service: Service, at: PostgresAddress) -> View:
+    genesis = await _genesis(service.log)
+    return await open_reactor(at, genesis, service.codec, lease=service.config.lease)
+
+
+@asynccontextmanager
+async def _due(views: PostgresAddress) -> AsyncIterator[DueQueries]:
+    async with open_pool(views, 1) as pool:
+        yield DueQueries(pool)
+
+
 async def _genesis(log: Log) -> Sequence[Genesis]:
     return [await log.genesis(n) for n in range(log.partitions)]
 
 
-_OPENING: Final = {"tickets": _tickets, "history": _history}
+_OPENING: Final = {"tickets": _tickets, "history": _history, "reactor": _reactor}
 
 
 @asynccontextmanager

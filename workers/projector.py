@@ -69,6 +69,7 @@ class Projector:
             fold = await folding.take(number)
             after = await self._checked(view, fold)
             log.info("view_taken", view=view.name, partition=number, sequence=after)
+            await self._settle(fold)
             async with Reader(self._log, number, after) as reader:
                 while not serving.stopping:
                     if events := await reader.next():
@@ -92,7 +93,7 @@ class Projector:
                 raise WrongLog(
                     f"the view {view.name!r} has folded partition {fold.partition} up to "
                     f"{fold.sequence}, which is not in this log: was the log restored from a "
-                    f"backup? `turnstile rebuild {view.name}` folds it anew"
+                    f"backup? {view.anew}"
                 )
         return fold.sequence
 
@@ -102,11 +103,15 @@ class Projector:
         async with aclosing(self._log.follow(partition, sequence - 1)) as pages:
             return (await anext(pages))[0]
 
+    async def _settle(self, fold: Fold) -> None:
+        """What is left to do when rows are true, also from before the fold was taken: nothing."""
+
     async def _apply(self, view: View, fold: Fold, events: Sequence[Recorded]) -> None:
         if events[0].sequence != fold.sequence + 1:
             raise Gap(f"partition {fold.partition} has nothing behind {fold.sequence}")
         began = monotonic()
         await fold.fold(events)
+        await self._settle(fold)
         log.debug(
             "folded",
             view=view.name,

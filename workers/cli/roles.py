@@ -51,6 +51,18 @@ def api() -> None:
 
 
 @main.command()
+def reactor() -> None:
+    """Ask for what follows from events: newer tickets supersede, those awaited are told of."""
+    run(_serve("reactor", configuration(), Service.reactor, views=("reactor",)))
+
+
+@main.command()
+def reaper() -> None:
+    """Tell tickets and tasks that have lasted too long to end."""
+    run(_serve("reaper", configuration(), Service.reaper, views=("tickets",)))
+
+
+@main.command()
 def intake() -> None:
     """Make commands of what foreign producers ask for in their Kafka topics."""
     config = configuration()
