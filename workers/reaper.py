@@ -7,7 +7,7 @@ whichever reaper sends it and however often.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing
 from time import monotonic
 from typing import Protocol
@@ -38,7 +38,7 @@ SELDOM = 3_600.0
 class Due(Protocol):
     """Says what is due."""
 
-    def due(self) -> AsyncIterator[Submitted]:
+    def due(self) -> AsyncGenerator[Submitted, None]:
         """The commands that say so, what is due longest first. Raises Unavailable."""
         ...
 
@@ -95,7 +95,7 @@ class Reaper:
         self._round += 1
         now = monotonic()
         commands: list[Submitted] = []
-        async with aclosing(due.due()) as found:  # type: ignore[type-var]
+        async with aclosing(due.due()) as found:
             async for command in found:
                 if self._is_its_turn(command.id, now):
                     commands.append(command)

@@ -1,6 +1,6 @@
 """What is due, as the views of tickets have it: deadlines, and stages that last too long."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -29,7 +29,7 @@ class DueQueries:
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
         self._pool = pool
 
-    async def due(self) -> AsyncIterator[Submitted]:
+    async def due(self) -> AsyncGenerator[Submitted, None]:
         """The commands that say so, what is due longest first. Raises Unavailable."""
         async for row in self._rows("tickets", (_BEGINNING, ""), ("deadline", "ticket")):
             yield expiry(row["ticket"], row["deadline"])
@@ -39,7 +39,7 @@ class DueQueries:
 
     async def _rows(
         self, statement: str, after: tuple[Any, ...], key: tuple[str, ...]
-    ) -> AsyncIterator[asyncpg.Record]:
+    ) -> AsyncGenerator[asyncpg.Record, None]:
         while True:
             with translated():
                 rows = await self._pool.fetch(SQL[statement], *after, PAGE)
