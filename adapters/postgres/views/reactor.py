@@ -53,8 +53,8 @@ class ReactorFold(PlacedFold):
             async with self._place.advanced(events[-1]) as connection:
                 if matters:
                     batch = Batch(matters)
-                    commands += await _superseding(connection, batch)
-                    commands += await _waiting(connection, batch)
+                    commands += await ask_superseding(connection, batch)
+                    commands += await ask_waiting(connection, batch)
                 if commands:
                     await self._write_down(connection, commands)
         if self._unsent is not None:
@@ -128,7 +128,8 @@ class Batch:
         return {ticket: one for ticket, one in begun.items() if ticket not in self.ended}
 
 
-async def _superseding(connection: "Connection", batch: Batch) -> Sequence[Submitted]:
+async def ask_superseding(connection: "Connection", batch: Batch) -> Sequence[Submitted]:
+    """Remember what is open under which key, and ask for the end of what is not the newest."""
     keyed = [(one, one.precedence) for one in batch.opened if one.precedence is not None]
     if keyed:
         await connection.execute(
@@ -169,7 +170,8 @@ def _hash(precedence: Precedence) -> bytes:
     return blake2b(precedence.key.encode(), digest_size=16).digest()
 
 
-async def _waiting(connection: "Connection", batch: Batch) -> Sequence[Submitted]:
+async def ask_waiting(connection: "Connection", batch: Batch) -> Sequence[Submitted]:
+    """Remember who waits and who has ended, and tell the ones of the others."""
     ended, waiters = batch.ended, batch.waiters
     pairs = [(one.ticket, awaited) for one in batch.opened for awaited in one.waits_for]
     if pairs:
