@@ -76,6 +76,7 @@ class Projector:
                         serving.may_be_cancelled = False
                         await self._apply(view, fold, events)
                         serving.may_be_cancelled = True
+                        await self._settle(fold)
                     self._watchdog.moved(name)
         except (Fenced, Unavailable) as error:
             reason = str(error)
@@ -104,14 +105,16 @@ class Projector:
             return (await anext(pages))[0]
 
     async def _settle(self, fold: Fold) -> None:
-        """What is left to do when rows are true, also from before the fold was taken: nothing."""
+        """What is left to do when rows are true, also from before the fold was taken: nothing.
+
+        It may be cancelled.
+        """
 
     async def _apply(self, view: View, fold: Fold, events: Sequence[Recorded]) -> None:
         if events[0].sequence != fold.sequence + 1:
             raise Gap(f"partition {fold.partition} has nothing behind {fold.sequence}")
         began = monotonic()
         await fold.fold(events)
-        await self._settle(fold)
         log.debug(
             "folded",
             view=view.name,
