@@ -148,7 +148,7 @@ class ContractApi:
             try:
                 answer = self._opening(read_body(line, Opening))
             except Refused as refused:
-                answer = {"ticket": None, "problem": problems.of(refused)}
+                answer = {"ticket": None, "problem": problems.of(refused).problem}
             yield msgspec.json.encode({"line": n, **answer}) + b"\n"
 
     async def _steer(self, request: Request) -> Response:

@@ -15,7 +15,7 @@ from adapters.client import errors, rows, workflow
 from adapters.client.client import ENDINGS, Client
 from adapters.client.workflow import Opening, encode, encode_body
 from adapters.http import problems
-from adapters.http.tickets import Events, Happened
+from adapters.http.tickets import Events, Happened, ThenTasks
 from domain import workflow as asked
 from domain.ticket import words
 from domain.ticket.automata import TICKET, TaskState, TicketState
@@ -163,7 +163,7 @@ def test_what_a_newer_server_adds_is_passed_over() -> None:
     ticket = {
         name: None
         if "anyOf" in each
-        else {"string": "x", "integer": 1, "boolean": True}.get(each.get("type"), {})
+        else {"string": "x", "integer": 1, "boolean": True, "array": []}.get(each.get("type"), {})
         for name, (each, _) in fields(rows.Ticket).items()
     }
     dates = dict.fromkeys(("opened_at", "deadline"), "2026-03-01T12:00:00Z")
