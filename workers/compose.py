@@ -1,7 +1,7 @@
 """The composition root: everything the processes share, opened in order and closed in reverse."""
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -11,16 +11,20 @@ from msgspec import Struct
 
 from adapters.codec import Codec
 from adapters.config import Config
+from adapters.dead import DeadLetters
 from adapters.http.app import application
+from adapters.http.dead import DeadLetterDesk
 from adapters.http.tickets import TicketReading
 from adapters.kafka import log as kafka
 from adapters.kafka.connection import Address as KafkaAddress
+from adapters.kafka.dead import open_dead as kafka_dead
 from adapters.kafka.requests import open_requests
 from adapters.log import Genesis, Log, Unavailable
 from adapters.postgres import log as postgres
 from adapters.postgres.archive import Archive
 from adapters.postgres.connection import Address as PostgresAddress
 from adapters.postgres.connection import open_pool
+from adapters.postgres.dead import open_dead as postgres_dead
 from adapters.postgres.server import ServerError, shared
 from adapters.postgres.views.history import open_history
 from adapters.postgres.views.queries import TicketQueries
@@ -54,6 +58,7 @@ class Service(Struct, frozen=True):
     database: PostgresAddress | None = None
     views: Sequence[View] = ()
     reading: TicketReading | None = None
+    dead: DeadLetters | None = None
 
     def engine(self, watchdog: Watchdog | None = None) -> Engine:
         """An engine of this service."""
@@ -82,7 +87,9 @@ class Service(Struct, frozen=True):
     def api(self, watchdog: Watchdog | None = None) -> Api:
         """The API of this service, which was assembled with pools."""
         assert self.reading is not None
-        return Api(application(self.reading.endpoints()), self.config.http, watchdog)
+        assert self.dead is not None
+        endpoints = *self.reading.endpoints(), *DeadLetterDesk(self.dead).endpoints()
+        return Api(application(endpoints), self.config.http, watchdog)
 
     def rebuild(self, name: str, progress: Progress) -> Rebuild:
         """What folds the view of this name again."""
@@ -111,7 +118,8 @@ async def assemble(
             service = msgspec.structs.replace(service, database=database, views=opened)
             if reading:
                 asked = await stack.enter_async_context(_reading(service, database))
-                service = msgspec.structs.replace(service, reading=asked)
+                dead = await stack.enter_async_context(_dead(service, database))
+                service = msgspec.structs.replace(service, reading=asked, dead=dead)
         yield service
 
 
@@ -147,6 +155,15 @@ async def _reading(service: Service, database: PostgresAddress) -> AsyncIterator
         open_pool(archive, POOL) as events,
     ):
         yield TicketReading(TicketQueries(views), Archive(events, service.codec))
+
+
+def _dead(service: Service, database: PostgresAddress) -> AbstractAsyncContextManager[DeadLetters]:
+    """The dead letters of the log; those in Kafka are found through an index in the database."""
+    log, codec = service.log, service.codec
+    if service.config.kafka:
+        index = address_of(database, "dead")
+        return kafka_dead(KafkaAddress.of(service.config), index, log, codec)
+    return postgres_dead(database, log, codec)
 
 
 def views_of(config: Config) -> Sequence[str]:
