@@ -10,6 +10,7 @@ again. `tests/contract/test_dead.py` is the other half of this file.
 """
 
 import base64
+import codecs
 import re
 from collections.abc import Sequence
 from datetime import datetime
@@ -29,6 +30,7 @@ SHOWN: Final = 64 * 1024
 REASON: Final = 1_000
 """Characters of a reason that are listed."""
 
+_decoder: Final = codecs.getincrementaldecoder("utf-8")
 _ID: Final = re.compile(r"(0|[1-9][0-9]{0,8})-(0|[1-9][0-9]{0,17})").fullmatch
 
 
@@ -98,8 +100,8 @@ class Content(Struct, frozen=True):
         shown = value[:SHOWN]
         cut = cut or len(value) > SHOWN
         try:
-            # What was cut may end within a character.
-            return cls(text=shown.decode(errors="strict" if shown is value else "ignore"), cut=cut)
+            # What is cut may end within a character.
+            return cls(text=_decoder().decode(shown, final=not cut), cut=cut)
         except UnicodeDecodeError:
             return cls(base64=base64.b64encode(shown).decode(), cut=cut)
 

@@ -4,7 +4,7 @@ A request's letter ends with headers of ours, whatever its sender has called its
 and a settlement begin with ours. So nobody who asks can write what is taken for something else.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
@@ -12,12 +12,10 @@ import msgspec
 from msgspec import Raw, Struct
 
 from adapters.dead import REASON, How, Letter, Settlement, letter_id
-from adapters.foreign import PREFIX
+from adapters.foreign import CONTENT_TYPE, PREFIX, STRUCTURED, Headers
 from adapters.kafka.request_records import EPOCH
 from adapters.postgres.letter_index import Settling
 from adapters.requests import command_id
-
-Headers = Sequence[tuple[str, bytes | None]]
 
 OURS: Final = ("reason", "topic", "partition", "offset", "at")
 """What a request's letter ends with; `cut` may follow."""
@@ -103,13 +101,13 @@ class DeadRecord:
 
     def _read(self) -> Mapping[str, str]:
         """The attributes of the CloudEvent, wherever it has them."""
+        headers = _texts(self.own)
+        if f"{PREFIX}specversion" in headers and not _is_structured(headers):
+            return {name.removeprefix(PREFIX): text for name, text in headers.items()}
         try:
             found = msgspec.structs.asdict(_decode(self.value))
         except (msgspec.MsgspecError, ValueError, RecursionError):
-            found = {}
-        if not any(isinstance(one, str) for one in found.values()):
-            headers = ((name, raw) for name, raw in self.own if name.startswith(PREFIX))
-            found = {name.removeprefix(PREFIX): raw for name, raw in _texts(headers).items()}
+            return {}
         return {name: one for name, one in found.items() if isinstance(one, str)}
 
 
@@ -137,7 +135,11 @@ def settles(place: int, how: How, by: str, why: str | None) -> list[tuple[str, b
     return [(name, text.encode(errors="backslashreplace")) for name, text in said]
 
 
-def _texts(headers: Any) -> dict[str, str]:
+def _is_structured(headers: Mapping[str, str]) -> bool:
+    return headers.get(CONTENT_TYPE, "").lower().startswith(STRUCTURED)
+
+
+def _texts(headers: Headers) -> dict[str, str]:
     return {name: (raw or b"").decode(errors="replace") for name, raw in headers}
 
 

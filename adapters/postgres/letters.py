@@ -23,19 +23,24 @@ class LetterTable:
 
     async def page(self, asked: LetterFilter) -> Page[Letter]:
         """Letters, newest first. Raises Invalid for a cursor that is none."""
+        text, behind = self.statement(asked)
+        with translated():
+            rows = await self._pool.fetch(text, *behind)
+        page = [_letter(row) for row in rows[: asked.limit]]
+        if len(rows) <= asked.limit:
+            return Page(page)
+        last = rows[asked.limit - 1]
+        return Page(page, cursor((last["at"], last["partition"], last["place"])))
+
+    def statement(self, asked: LetterFilter) -> tuple[str, Sequence[Any]]:
+        """What finds a page, and one row more if there is another; and its parameters."""
         conditions = f"settled_at IS {'NOT ' if asked.settled else ''}NULL"
         behind: tuple[Any, ...] = ()
         if asked.cursor is not None:
             conditions += " AND (at, partition, place) < ($1, $2, $3)"
             behind = place(asked.cursor, tuple[datetime, int, int])
         text = self._text("page").replace("/* conditions */", conditions)
-        with translated():
-            rows = await self._pool.fetch(f"{text} LIMIT {asked.limit + 1}", *behind)
-        page = [_letter(row) for row in rows[: asked.limit]]
-        if len(rows) <= asked.limit:
-            return Page(page)
-        last = rows[asked.limit - 1]
-        return Page(page, cursor((last["at"], last["partition"], last["place"])))
+        return f"{text} LIMIT {asked.limit + 1}", behind
 
     async def find(self, id_: str) -> Letter | None:
         """The letter of this id, if there is one. Raises NoSuchLetter for what is no id."""

@@ -1,0 +1,92 @@
+"""Dead letters over HTTP: listed, shown, and what is to become of them."""
+
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import httpx
+import jsonschema_rs
+import pytest
+import pytest_asyncio
+
+from adapters.dead import LetterSettled
+from adapters.http.app import application
+from adapters.http.dead import DeadLetterDesk, Dropping
+from adapters.postgres.connection import Address, connect
+from adapters.postgres.dead import open_dead
+from adapters.postgres.log import open_log
+from tests.contract.counter import CODEC
+from tests.service.test_dead_table import PUT_ASIDE
+
+pytestmark = pytest.mark.service
+
+
+@pytest_asyncio.fixture
+async def desk(address: Address) -> AsyncIterator[DeadLetterDesk]:
+    """A desk with three letters, in the order of their positions."""
+    async with (
+        open_log(address, CODEC, partitions=1) as log,
+        open_dead(address, log, CODEC) as letters,
+    ):
+        connection = await connect(address)
+        for n in (1, 2, 3):
+            await connection.execute(PUT_ASIDE, n, uuid4())
+        await connection.close()
+        yield DeadLetterDesk(letters)
+
+
+@pytest_asyncio.fixture
+async def client(desk: DeadLetterDesk) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(application(desk.endpoints()))
+    async with httpx.AsyncClient(transport=transport, base_url="http://api") as client:
+        yield client
+
+
+async def test_letters_are_listed_page_by_page_as_it_is_described(
+    client: httpx.AsyncClient,
+) -> None:
+    described = (await client.get("/v1/openapi.json")).json()
+    answers = described["paths"]["/v1/dead"]["get"]["responses"]["200"]["content"]
+    schema = answers["application/json"]["schema"] | {"components": described["components"]}
+    first = (await client.get("/v1/dead", params={"limit": 2})).json()
+    second = (await client.get("/v1/dead", params={"cursor": first["next"]})).json()
+    for page in (first, second):
+        jsonschema_rs.validate(schema, page)
+    assert ["0-3", "0-2", "0-1"] == [row["id"] for row in first["rows"] + second["rows"]]
+    assert second["next"] is None
+
+
+async def test_a_letter_is_shown(client: httpx.AsyncClient) -> None:
+    shown = (await client.get("/v1/dead/0-2")).json()
+    assert ("0-2", "{}") == (shown["letter"]["id"], shown["content"]["text"])
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "type_"),
+    [
+        ("/v1/dead/0-9", 404, "no-such-letter"),
+        ("/v1/dead/x", 404, "no-such-letter"),
+        ("/v1/dead/a%20b", 422, "invalid"),
+        ("/v1/dead?cursor=x", 422, "invalid"),
+        ("/v1/dead?settled=maybe", 422, "invalid"),
+    ],
+)
+async def test_what_is_not_there_or_wrong_is_a_problem(
+    client: httpx.AsyncClient, path: str, status: int, type_: str
+) -> None:
+    problem = (await client.get(path)).json()
+    assert (status, f"urn:turnstile:problem:{type_}") == (problem["status"], problem["type"])
+
+
+async def test_what_is_done_with_letters_is_in_the_list_of_the_settled(
+    desk: DeadLetterDesk, client: httpx.AsyncClient
+) -> None:
+    await desk.inject("0-1", "alice")
+    await desk.drop("0-2", Dropping("it is old"), "bob")
+    with pytest.raises(LetterSettled):
+        await desk.drop("0-1", Dropping(), "bob")
+    assert ["0-3"] == [row["id"] for row in (await client.get("/v1/dead")).json()["rows"]]
+    rows = (await client.get("/v1/dead", params={"settled": "true"})).json()["rows"]
+    assert [("0-2", "dropped", "bob", "it is old"), ("0-1", "injected", "alice", None)] == [
+        (row["id"], row["settled"]["how"], row["settled"]["by"], row["settled"]["why"])
+        for row in rows
+    ]
