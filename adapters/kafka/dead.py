@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+import structlog
 from aiokafka import TopicPartition
 
 from adapters.codec import Codec
@@ -36,6 +37,8 @@ from adapters.log import Log
 from adapters.postgres.connection import Address as PostgresAddress
 from adapters.postgres.letter_index import LetterIndex, open_index
 from projections.queries import Page
+
+log = structlog.get_logger()
 
 
 @asynccontextmanager
@@ -133,8 +136,10 @@ class KafkaDeadLetters:
             )
         letter = await self._find(id_)
         assert letter is not None
-        is_first = await self._index.settled_in(id_) == said.offset
-        return letter if is_first else unsettled(id_, letter)
+        if await self._index.settled_in(id_) != said.offset:
+            unsettled(id_, letter)
+        log.info("dead_letter_settled", letter=id_, how=how, actor=by, why=why)
+        return letter
 
     async def count(self) -> Sequence[int]:
         """How many wait for somebody, in each partition."""

@@ -24,12 +24,12 @@ async def read_in(consumer: Any, topics: Sequence[TopicPartition], index: Letter
     """Enter all that these partitions have now. Raises Unavailable."""
     with translated():
         ends = await consumer.end_offsets(topics)
+    starts = await index.read_to()
     for topic in topics:
-        start = await index.read_to(topic.partition)
+        start = starts[topic.partition]
         if start > ends[topic]:  # it was made anew
             await index.forget(topic.partition, start)
-            start = await index.read_to(topic.partition)
-        if start < ends[topic]:
+        if start != ends[topic]:
             await _Reading(consumer, topic, index).until(ends[topic])
 
 
@@ -62,7 +62,7 @@ class _Reading:
 
     async def _seek(self, first: int) -> int:
         """Go on from where the index is."""
-        start = await self._index.read_to(self._topic.partition)
+        start = (await self._index.read_to())[self._topic.partition]
         self._consumer.seek(self._topic, max(start, first))
         return start
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from adapters.dead import REASON, How, Letter, Settlement, letter_id
 from adapters.foreign import CONTENT_TYPE, PREFIX, STRUCTURED, Headers
@@ -35,7 +35,6 @@ class _Read(Struct):
     type: Any = None
     subject: Any = None
     actor: Any = None
-    data: Raw = Raw()
 
 
 _HOW: Final[Mapping[str, How]] = {"injected": "injected", "dropped": "dropped"}
@@ -67,9 +66,9 @@ class DeadRecord:
         self.is_cut = names[tail:] == (CUT,) and (self.kind == "request" or tail == 4)
 
     def settling(self) -> Settling | None:
-        """What became of which letter; None if that cannot be understood."""
+        """What became of which letter before it; None if that cannot be understood."""
         place, how = _number(self.noted[SETTLES]), _HOW.get(self.noted.get("how", ""))
-        if place is None or how is None:
+        if place is None or place >= self.offset or how is None:
             return None
         by = _listed(self.noted.get("by")) or "nobody"
         settlement = Settlement(how, by, self.at, _listed(self.noted.get("why"), REASON))

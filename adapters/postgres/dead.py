@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import asyncpg
+import structlog
 
 from adapters.codec import Codec, Undecodable
 from adapters.dead import (
@@ -24,6 +25,8 @@ from adapters.postgres.connection import Address, open_pool, translated
 from adapters.postgres.letters import SQL, LetterTable
 from domain.envelope import Submitted
 from projections.queries import Page
+
+log = structlog.get_logger()
 
 
 @asynccontextmanager
@@ -91,7 +94,10 @@ class PostgresDeadLetters:
             first = await self._pool.fetch(SQL["settle"], *place_of(id_), how, by, why)
         letter = await self._table.find(id_)
         assert letter is not None
-        return letter if first else unsettled(id_, letter)
+        if not first:
+            unsettled(id_, letter)
+        log.info("dead_letter_settled", letter=id_, how=how, actor=by, why=why)
+        return letter
 
     async def count(self) -> Sequence[int]:
         """How many wait for somebody, in each partition."""

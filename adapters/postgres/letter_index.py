@@ -4,7 +4,7 @@ It follows from the topic alone, so it can be dropped at any time, and any numbe
 fill it: each page of records is entered by the first that has read it.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import asyncpg
@@ -42,10 +42,11 @@ class LetterIndex(LetterTable):
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
         super().__init__(pool, "of_index")
 
-    async def read_to(self, partition: int) -> int:
-        """The place behind the last record that is entered."""
+    async def read_to(self) -> Mapping[int, int]:
+        """The place behind the last record that is entered, by partition."""
         with translated():
-            return int(await self._pool.fetchval(SQL["read_to"], partition))
+            rows = await self._pool.fetch(SQL["read_to"])
+        return {row["partition"]: row["sequence"] for row in rows}
 
     async def enter(
         self,

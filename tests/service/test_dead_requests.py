@@ -7,13 +7,16 @@ from typing import Any
 
 import pytest
 import structlog.testing
+from aiokafka import TopicPartition
 
 from adapters.config import Requests
 from adapters.dead import DeadLetters, Letter, LetterFilter, NotInjectable
 from adapters.kafka.connection import running
 from adapters.kafka.dead import open_dead
+from adapters.kafka.dead_reading import read_in
 from adapters.kafka.dead_records import settles
-from adapters.postgres.connection import Address, connect
+from adapters.postgres.connection import Address, connect, open_pool
+from adapters.postgres.letter_index import LetterIndex
 from adapters.postgres.views.view import address_of
 from adapters.requests import command_id
 from tests.service.foreign_clients import Headers, Sent, binary, structured
@@ -203,6 +206,47 @@ async def test_processes_that_read_at_the_same_time_enter_each_letter_once(
         assert [[1000, 1000]] * 2 == [
             list(each) for each in await asyncio.gather(one.count(), other.count())
         ]
+
+
+async def test_who_is_overtaken_goes_on_where_the_other_has_come_to(site: DeadSite) -> None:
+    dead = site.address.topic("dead")
+    topics = [TopicPartition(dead, n) for n in range(2)]
+    async with site.serving() as service, site.letters(service) as letters:
+        await site.send(*(Sent(dead, b"%d" % n, None, None, n % 2) for n in range(2_000)))
+        async with (
+            open_pool(site.index, 1) as pool,
+            running(site.address.glance()) as consumer,
+        ):
+            await read_in(consumer, topics, Overtaken(pool))
+            assert {0: 1000, 1: 1000} == await LetterIndex(pool).read_to()
+        assert [1000, 1000] == list(await letters.count())
+
+
+class Overtaken(LetterIndex):
+    """An index into which somebody else always enters a part of the page first."""
+
+    async def enter(
+        self, partition: int, start: int, end: int, letters: Any, settlings: Any
+    ) -> bool:
+        if end - start > 1:
+            half = len(letters) // 2
+            await super().enter(partition, start, start + half, letters[:half], settlings)
+        return await super().enter(partition, start, end, letters, settlings)
+
+
+async def test_the_first_that_settles_a_letter_counts_whenever_it_is_read(site: DeadSite) -> None:
+    dead = site.address.topic("dead")
+    alice, bob = (
+        Sent(dead, b"", list(settles(0, "dropped", name, None)), None, 0)
+        for name in ("alice", "bob")
+    )
+    async with site.serving() as service, site.letters(service) as letters:
+        await site.send(Sent(dead, b"rubbish", None, None, 0), alice)
+        [settled] = await listed(letters, settled=True)
+        await site.send(bob)
+        assert [settled] == await listed(letters, settled=True)
+        assert settled.settled is not None
+        assert "alice" == settled.settled.by
 
 
 async def test_a_dead_topic_that_was_made_anew_is_read_anew(site: DeadSite) -> None:

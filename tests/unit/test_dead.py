@@ -101,6 +101,10 @@ def test_what_became_of_a_letter_is_read_as_it_was_written() -> None:
     assert ("dropped", "älice", "it is old") == (said.how, said.by, said.why)
 
 
+def test_no_letter_is_settled_before_it_is_there() -> None:
+    assert DeadRecord(record(b"", settles(41, "dropped", "alice", None))).settling() is None
+
+
 @given(
     value=st.none() | st.binary(),
     headers=st.lists(

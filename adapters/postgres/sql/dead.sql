@@ -36,7 +36,7 @@ SET settled_at = clock_timestamp(), settled_how = $3, settled_by = $4, settled_w
 WHERE partition = $1 AND position = $2 AND settled_at IS NULL RETURNING position;
 
 -- name: read_to
-SELECT sequence FROM partitions WHERE partition = $1;
+SELECT partition, sequence FROM partitions;
 
 -- name: read_on
 -- Compare-and-set: who has read the same meanwhile has written the same rows.
