@@ -14,6 +14,7 @@ from adapters.config import Config
 from adapters.dead import DeadLetters
 from adapters.http.app import application
 from adapters.http.dead import DeadLetterDesk
+from adapters.http.endpoint import Endpoint
 from adapters.http.tickets import TicketReading
 from adapters.kafka import log as kafka
 from adapters.kafka.connection import Address as KafkaAddress
@@ -86,10 +87,13 @@ class Service(Struct, frozen=True):
 
     def api(self, watchdog: Watchdog | None = None) -> Api:
         """The API of this service, which was assembled with pools."""
+        return Api(application(self.endpoints()), self.config.http, watchdog)
+
+    def endpoints(self) -> Sequence[Endpoint]:
+        """What can be asked of this service, which was assembled with pools."""
         assert self.reading is not None
         assert self.dead is not None
-        endpoints = *self.reading.endpoints(), *DeadLetterDesk(self.dead).endpoints()
-        return Api(application(endpoints), self.config.http, watchdog)
+        return *self.reading.endpoints(), *DeadLetterDesk(self.dead).endpoints()
 
     def rebuild(self, name: str, progress: Progress) -> Rebuild:
         """What folds the view of this name again."""

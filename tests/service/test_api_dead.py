@@ -7,15 +7,19 @@ import httpx
 import jsonschema_rs
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 
+from adapters.config import Config
 from adapters.dead import LetterSettled
 from adapters.http.app import application
 from adapters.http.dead import DeadLetterDesk, Dropping
+from adapters.http.openapi import document
 from adapters.postgres.connection import Address, connect
 from adapters.postgres.dead import open_dead
 from adapters.postgres.log import open_log
 from tests.contract.counter import CODEC
 from tests.service.test_dead_table import PUT_ASIDE
+from workers.compose import assemble, views_of
 
 pytestmark = pytest.mark.service
 
@@ -90,3 +94,21 @@ async def test_what_is_done_with_letters_is_in_the_list_of_the_settled(
         (row["id"], row["settled"]["how"], row["settled"]["by"], row["settled"]["why"])
         for row in rows
     ]
+
+
+@pytest.fixture(params=["postgres", "kafka"])
+def config(request: pytest.FixtureRequest, address: Address) -> Config:
+    """A site of its own, with its log on each kind of server."""
+    config = Config(database_url=address.dsn, schema=address.schema, partitions=2)
+    if request.param == "postgres":
+        return config
+    servers, topics = request.getfixturevalue("kafka"), f"t_{uuid4().hex[:12]}"
+    return replace(config, kafka=servers, kafka_topics=topics, kafka_replication=1)
+
+
+async def test_the_api_of_a_site_serves_the_letters_of_its_log(config: Config) -> None:
+    async with assemble(config, views=views_of(config), reading=True) as service:
+        assert service.dead is not None
+        assert [0, 0] == list(await service.dead.count())
+        paths = document(service.endpoints())["paths"]
+        assert {"/v1/dead", "/v1/dead/{id}", "/v1/tickets"} <= paths.keys()
