@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 import structlog
 import uvicorn
-from starlette.applications import Starlette
 
 from workers.watchdog import Watchdog
+from workers.web import Web
 
 log = structlog.get_logger()
 
@@ -18,12 +18,12 @@ GRACE = 5
 
 
 class Api:
-    """Serves an application at `host:port`."""
+    """Serves at `host:port`."""
 
-    def __init__(self, application: Starlette, at: str, watchdog: Watchdog | None = None) -> None:
+    def __init__(self, web: Web, at: str, watchdog: Watchdog | None = None) -> None:
         self.address = at
         """Where it listens; with port 0 it is known only when it does."""
-        self._application = application
+        self._web = web
         self._watchdog = watchdog or Watchdog(None)
         self._server: uvicorn.Server | None = None
         self._stopping = asyncio.Event()
@@ -38,7 +38,7 @@ class Api:
         listener = socket.create_server((host, int(port)), backlog=1024)
         self.address = f"{host}:{listener.getsockname()[1]}"
         config = uvicorn.Config(
-            self._application,
+            self._web.application,
             log_config=None,
             access_log=False,
             lifespan="off",

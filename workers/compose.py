@@ -1,37 +1,31 @@
 """The composition root: everything the processes share, opened in order and closed in reverse."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 import msgspec
 from msgspec import Struct
-from starlette.applications import Starlette
 
-from adapters.asking import asking
 from adapters.codec import Codec
 from adapters.config import Config
-from adapters.http.app import application
-from adapters.http.commands import TicketCommands
-from adapters.http.gate import Gate
-from adapters.http.tickets import TicketReading
-from adapters.http.tokens import TokenDesk
+from adapters.dead import DeadLetters
 from adapters.kafka import log as kafka
 from adapters.kafka.connection import Address as KafkaAddress
+from adapters.kafka.dead import open_dead as kafka_dead
 from adapters.kafka.requests import open_requests
 from adapters.log import Genesis, Log, Unavailable
 from adapters.postgres import log as postgres
-from adapters.postgres.archive import Archive
 from adapters.postgres.connection import Address as PostgresAddress
 from adapters.postgres.connection import open_pool
+from adapters.postgres.dead import open_dead as postgres_dead
 from adapters.postgres.server import ServerError, shared
 from adapters.postgres.tokens import Tokens
 from adapters.postgres.tokens import prepare as prepare_tokens
 from adapters.postgres.views.due import DueQueries
 from adapters.postgres.views.history import open_history
-from adapters.postgres.views.queries import TicketQueries
 from adapters.postgres.views.reactor import open_reactor
 from adapters.postgres.views.tickets import open_tickets
 from adapters.postgres.views.view import address_of
@@ -41,19 +35,16 @@ from domain.decider import Deciders
 from domain.kinds import DECIDERS
 from workers.api import Api
 from workers.engine import Engine, Pace
-from workers.first_token import first_token
 from workers.intake import Intake
 from workers.projector import Projector
 from workers.reactor import Reactor
 from workers.reaper import Reaper
 from workers.rebuild import Progress, Rebuild
 from workers.watchdog import Watchdog
+from workers.web import Places, Web, open_web
 
 REACTOR: Final = "reactor"
 """The name of what reactors know."""
-
-POOL: Final = 8
-"""Connections with which an API asks the views, and as many for the archive."""
 
 
 class Service(Struct, frozen=True):
@@ -68,7 +59,7 @@ class Service(Struct, frozen=True):
     log: Log
     database: PostgresAddress | None = None
     views: Mapping[str, View] = {}
-    application: Starlette | None = None
+    web: Web | None = None
 
     def engine(self, watchdog: Watchdog | None = None) -> Engine:
         """An engine of this service."""
@@ -107,8 +98,8 @@ class Service(Struct, frozen=True):
 
     def api(self, watchdog: Watchdog | None = None) -> Api:
         """The API of this service, which was assembled with it."""
-        assert self.application is not None
-        return Api(self.application, self.config.http, watchdog)
+        assert self.web is not None
+        return Api(self.web, self.config.http, watchdog)
 
     def rebuild(self, name: str, progress: Progress) -> Rebuild:
         """What folds the view of this name again."""
@@ -138,8 +129,15 @@ async def assemble(
             }
             service = msgspec.structs.replace(service, database=database, views=opened)
             if http:
-                opened_http = await stack.enter_async_context(_http(service, database))
-                service = msgspec.structs.replace(service, application=opened_http)
+                places = Places(
+                    tickets=address_of(database, "tickets"),
+                    archive=_archive(service, database),
+                    access=address_of(database, "access"),
+                )
+                web = await stack.enter_async_context(
+                    open_web(config, log, codec, _dead(service, database), places)
+                )
+                service = msgspec.structs.replace(service, web=web)
         yield service
 
 
@@ -166,29 +164,18 @@ async def _in_postgres(config: Config, codec: Codec) -> AsyncIterator[Log]:
         yield log
 
 
-@asynccontextmanager
-async def _http(service: Service, database: PostgresAddress) -> AsyncIterator[Starlette]:
-    """What answers over HTTP: from the views, from the archive wherever it is, and from engines."""
-    config = service.config
-    archive = address_of(database, "history") if config.kafka else database
-    access = address_of(database, "access")
-    await prepare_tokens(access)
-    async with (
-        open_pool(address_of(database, "tickets"), POOL) as views,
-        open_pool(archive, POOL) as events,
-        open_pool(access, 2) as secrets,
-        asking(service.log) as asker,
-    ):
-        tokens = Tokens(secrets)
-        await first_token(tokens, config.data)
-        yield application(
-            (
-                *TicketReading(TicketQueries(views), Archive(events, service.codec)).endpoints(),
-                *TicketCommands(asker).endpoints(),
-                *TokenDesk(tokens).endpoints(),
-            ),
-            Gate(tokens, reading_is_public=config.reading == "public"),
-        )
+def _archive(service: Service, database: PostgresAddress) -> PostgresAddress:
+    """Where every event is by its stream: in the log itself, or in the view of history."""
+    return address_of(database, "history") if service.config.kafka else database
+
+
+def _dead(service: Service, database: PostgresAddress) -> AbstractAsyncContextManager[DeadLetters]:
+    """The dead letters of the log; those in Kafka are found through an index in the database."""
+    log, codec = service.log, service.codec
+    if service.config.kafka:
+        index = address_of(database, "dead")
+        return kafka_dead(KafkaAddress.of(service.config), index, log, codec)
+    return postgres_dead(database, log, codec)
 
 
 @asynccontextmanager

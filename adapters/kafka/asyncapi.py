@@ -50,6 +50,9 @@ are sent behind the commit and may be lost: send the command again, and it is an
 _DEAD: Final = """
 What could not be taken, as it came, with headers that say why and where it was. A command's own
 headers stand behind ours, a request's before them.
+
+A record whose first header is `settles`, and whose last is none of a request's, is no letter: it
+says what became of the one at that offset of the same partition. The first that says so counts.
 """
 _REQUESTS: Final = f"""
 Where foreign producers ask. Each topic is one producer's, or of several that are trusted alike; the

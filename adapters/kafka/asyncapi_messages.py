@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from inspect import cleandoc
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from adapters.cloudevents import CloudEvent
+from adapters.dead import How
 from adapters.foreign import CONTENT_TYPE, JSON_EVENT, PREFIX, Foreign
 from adapters.kafka.asyncapi_schemas import (
     BINARY,
@@ -122,7 +123,7 @@ def answers() -> Named:
 
 
 def dead() -> Iterator[Named]:
-    """What could not be taken: of the commands, and of the requests."""
+    """What could not be taken of the commands and of the requests, and what became of it."""
     common = {
         "reason": _text("Why it was put aside."),
         "partition": _number("The partition in which it was."),
@@ -133,6 +134,22 @@ def dead() -> Iterator[Named]:
     place = {"topic": _text("The request topic."), "offset": _number("The offset at which it was.")}
     cut = {"cut": _number("Bytes that it had; there where what is here is only a part of it.")}
     yield "request", _dead("A request that cannot be taken", common | place, cut)
+    yield "settlement", _settlement()
+
+
+def _settlement() -> Message:
+    needed = {
+        "settles": _number("The offset of the letter, in the same partition."),
+        "how": {"type": "string", "enum": [*get_args(How)]},
+        "by": _text("Who has settled it."),
+    }
+    why = {"why": _text("The reason that was given.")}
+    headers = {"type": "object", "required": [*needed], "properties": needed | why}
+    about = "What became of a letter: it was injected again, or dropped. There is no value."
+    media = "application/octet-stream"
+    return _message(
+        "settlement", "What became of a letter", about, {}, headers=headers, media=media
+    )
 
 
 def _dead(title: str, needed: Schema, more: Schema | None = None) -> Message:

@@ -75,32 +75,34 @@ def command(submitted: Submitted, data: bytes) -> bytes:
     )
 
 
+UNFIT: Final = (msgspec.MsgspecError, ValueError, RecursionError, Undecodable)
+"""What is raised where there is no command in a record."""
+
+
+def submitted(value: bytes, codec: Codec) -> Submitted:
+    """The command in the value of a record. Raises what is UNFIT."""
+    envelope = _command(value)
+    return Submitted(
+        id=envelope.id,
+        stream=envelope.subject,
+        command=codec.decode_command(envelope.type, envelope.schemaversion, bytes(envelope.data)),
+        actor=envelope.actor,
+        patience=None if envelope.patience is None else float(envelope.patience),
+        reply_to=envelope.replyto,
+        traceparent=envelope.traceparent,
+    )
+
+
 def received(record: Any, codec: Codec) -> Received:
     """The command in a record of aiokafka's, whatever it is."""
     position = record.offset + 1
     at = datetime.fromtimestamp(record.timestamp / 1e3, UTC)
     value = record.value or b""
     try:
-        envelope = _command(value)
-        patience = None if envelope.patience is None else float(envelope.patience)
-        asked = codec.decode_command(envelope.type, envelope.schemaversion, bytes(envelope.data))
-    except (msgspec.MsgspecError, ValueError, RecursionError, Undecodable) as error:
+        return Received(position, at, submitted(value, codec), raw=record)
+    except UNFIT as error:
         asker = _asker_of(value)
         return Received(position, at, None, str(error), asker.id, asker.replyto, record)
-    return Received(
-        position=position,
-        at=at,
-        submitted=Submitted(
-            id=envelope.id,
-            stream=envelope.subject,
-            command=asked,
-            actor=envelope.actor,
-            patience=patience,
-            reply_to=envelope.replyto,
-            traceparent=envelope.traceparent,
-        ),
-        raw=record,
-    )
 
 
 def _asker_of(value: bytes) -> _Asker:

@@ -148,7 +148,8 @@ class KafkaPlace:
         for partition in range(len(described[0]["partitions"])):
             for record in await self.records(self._topic("dead", partition)):
                 headers = dict(record.headers)
-                found.append((int(headers["partition"]), headers["reason"].decode()))
+                if "reason" in headers:  # else it says what became of another one
+                    found.append((int(headers["partition"]), headers["reason"].decode()))
         return found
 
     def _topic(self, name: str, partition: int) -> TopicPartition:

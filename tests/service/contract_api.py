@@ -32,6 +32,7 @@ from projections.tickets import Views
 from tests.unit.given import CommandOf, claim, passed, start
 from tests.unit.tables import Tables
 from workers.api import Api
+from workers.web import Web
 
 TOKEN = "secret"
 READER = "only-to-read"
@@ -268,7 +269,7 @@ async def _refused(request: Request, error: Exception) -> Response:
 @asynccontextmanager
 async def serving(application: Starlette) -> AsyncIterator[str]:
     """The address of an application, `host:port`, while it is served as the real one is."""
-    api = Api(application, "127.0.0.1:0")
+    api = Api(Web(application), "127.0.0.1:0")
     running = asyncio.create_task(api.run())
     try:
         async with asyncio.timeout(10):

@@ -28,6 +28,7 @@ from domain.kinds import DECIDERS
 from tests.service.test_ticket_queries import EVENTS, TABLES
 from tests.service.test_ticket_views import fold_of, folding, log_of
 from workers.api import Api
+from workers.web import Web
 
 pytestmark = pytest.mark.service
 
@@ -86,7 +87,7 @@ async def site(address: Address) -> AsyncIterator[Site]:
             await fold.fold(EVENTS)
     async with open_pool(at, 2) as views, open_pool(archive, 2) as events:
         reading = TicketReading(TicketQueries(views), Archive(events, CODEC))
-        api = Api(application(reading.endpoints(), PUBLIC), "127.0.0.1:0")
+        api = Api(Web(application(reading.endpoints(), PUBLIC)), "127.0.0.1:0")
         serving = asyncio.create_task(api.run())
         async with asyncio.timeout(10):
             while api.address.endswith(":0"):

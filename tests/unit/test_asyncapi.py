@@ -24,7 +24,7 @@ from adapters import cloudevents
 from adapters.codec import Codec
 from adapters.config import Requests
 from adapters.foreign import Headers
-from adapters.kafka import records, request_records, request_topics
+from adapters.kafka import dead_records, records, request_records, request_topics
 from adapters.kafka.asyncapi import document
 from adapters.kafka.envelopes import drafted
 from adapters.kafka.kept import WHOLE
@@ -304,6 +304,15 @@ def test_a_request_that_is_put_aside_has_the_headers_of_its_message(value: bytes
     assert fits_headers("dead.request", headers)
     assert not fits_headers("dead.command", headers)
     assert dict(headers).keys() <= messages("dead")["request"]["headers"]["properties"].keys()
+
+
+@pytest.mark.parametrize("why", ["it is old", None])
+def test_what_became_of_a_letter_has_the_headers_of_its_message(why: str | None) -> None:
+    headers: Headers = dead_records.settles(41, "dropped", "alice", why)
+    assert fits_headers("dead.settlement", headers)
+    assert not fits_headers("dead.command", headers)
+    assert not fits_headers("dead.request", headers)
+    assert dict(headers).keys() <= messages("dead")["settlement"]["headers"]["properties"].keys()
 
 
 # ------------------------------------------------------------------------- what may be asked for

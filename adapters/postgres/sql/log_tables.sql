@@ -74,3 +74,24 @@ CREATE TABLE IF NOT EXISTS tracking (
     application_name text PRIMARY KEY,
     notification_id  bigint NOT NULL
 );
+
+-- What became of dead letters. Only where that is not there yet: to add what is there would wait
+-- for every commit, and every commit for it.
+DO $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM pg_attribute
+        WHERE attrelid = 'dead_letters'::regclass AND attname = 'settled_at'
+    ) THEN
+        ALTER TABLE dead_letters
+            ADD COLUMN settled_at  timestamptz,
+            ADD COLUMN settled_by  text,
+            ADD COLUMN settled_how text,
+            ADD COLUMN settled_why text;
+        CREATE INDEX dead_letters_open ON dead_letters (dead_at, partition, position)
+            WHERE settled_at IS NULL;
+        CREATE INDEX dead_letters_settled ON dead_letters (dead_at, partition, position)
+            WHERE settled_at IS NOT NULL;
+    END IF;
+END
+$$;
