@@ -32,6 +32,7 @@ class Api:
     ) -> None:
         self.address = at
         """Where it listens; with port 0 it is known only when it does."""
+        self.listens = False
         self._application = application
         self._watchdog = watchdog or Watchdog(None)
         self._ending = ending
@@ -59,6 +60,7 @@ class Api:
         )
         server = _Server(config)
         serving = asyncio.create_task(server.serve([listener]))
+        self.listens = True
         log.info("api_listens", address=self.address)
         stopped = asyncio.create_task(self._stopping.wait())
         while not stopped.done() and not serving.done():

@@ -16,7 +16,7 @@ from adapters.http.problems import Refusal
 from adapters.postgres.views.positions import Positions
 from domain.errors import Invalid
 
-PATIENCE: Final = 10.0
+PATIENCE = 10.0
 """Seconds for which the views are waited for."""
 
 HIGHEST: Final = 2**63 - 1
@@ -31,14 +31,12 @@ After = Annotated[
 ]
 
 
-def awaiting(
-    endpoints: Iterable[Endpoint], positions: Positions, patience: float = PATIENCE
-) -> tuple[Endpoint, ...]:
+def awaiting(endpoints: Iterable[Endpoint], positions: Positions) -> tuple[Endpoint, ...]:
     """The endpoints, each of which takes `after` as well."""
-    return tuple(_awaiting(one, positions, patience) for one in endpoints)
+    return tuple(_awaiting(one, positions) for one in endpoints)
 
 
-def _awaiting(endpoint: Endpoint, positions: Positions, patience: float) -> Endpoint:
+def _awaiting(endpoint: Endpoint, positions: Positions) -> Endpoint:
     asked = endpoint.query
     query = msgspec.defstruct(
         f"{asked.__name__ if asked else endpoint.answer.__name__.title()}After",
@@ -51,24 +49,24 @@ def _awaiting(endpoint: Endpoint, positions: Positions, patience: float) -> Endp
     return msgspec.structs.replace(
         endpoint,
         query=query,
-        answer=_waiting(endpoint.answer, asked is not None, positions, patience),
+        answer=_waiting(endpoint.answer, asked is not None, positions),
         problems=(*endpoint.problems, 504),
     )
 
 
 def _waiting(
-    answer: Callable[..., Awaitable[Any]], has_query: bool, positions: Positions, patience: float
+    answer: Callable[..., Awaitable[Any]], has_query: bool, positions: Positions
 ) -> Callable[..., Awaitable[Any]]:
     @wraps(answer)
     async def wait(query: Any, **given: Any) -> Any:
         if query.after is not None:
-            await _reached(query.after, positions, patience)
+            await _reached(query.after, positions)
         return await answer(**given, **({"query": query} if has_query else {}))
 
     return wait
 
 
-async def _reached(after: str, positions: Positions, patience: float) -> None:
+async def _reached(after: str, positions: Positions) -> None:
     partition, sequence = map(int, after.split(":"))
     if partition >= len(positions.seen):
         there = f"there are partitions 0 to {len(positions.seen) - 1}"
@@ -76,13 +74,13 @@ async def _reached(after: str, positions: Positions, patience: float) -> None:
     if sequence > HIGHEST:
         raise Invalid(field="after", reason="no sequence is as high")
     try:
-        async with asyncio.timeout(patience):
+        async with asyncio.timeout(PATIENCE):
             await positions.reached(partition, sequence)
     except TimeoutError:
         raise Refusal(
             504,
             "view-behind",
-            f"The views have not come to {after} within {patience:g} s; they are at "
+            f"The views have not come to {after} within {PATIENCE:g} s; they are at "
             f"{partition}:{positions.seen[partition]}.",
             "after",
         ) from None

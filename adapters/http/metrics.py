@@ -98,6 +98,7 @@ class _Streams(Collector):
     def collect(self) -> Iterator[Any]:
         hub = self._hub
         yield GaugeMetricFamily("turnstile_streams", "Streams that are open", hub.streams)
+        yield GaugeMetricFamily("turnstile_streams_bytes", "Bytes that wait for them", hub.waiting)
         yield CounterMetricFamily(
             "turnstile_streams_dropped", "Readers cut off because they were slow", hub.dropped
         )

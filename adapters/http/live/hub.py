@@ -6,7 +6,8 @@ A reader that comes again reads the archive by itself up to where the hub is, an
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from typing import Final
 
 import structlog
@@ -64,6 +65,16 @@ class Hub:
         self._turn = asyncio.Semaphore(CATCHING_UP)
         self._moved = asyncio.Event()
         self._broken = False
+
+    @property
+    def listeners(self) -> int:
+        """Readers that have come to where the hub is."""
+        return len(self._subscriptions)
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that wait for readers."""
+        return sum(one.size for one in self._subscriptions)
 
     async def run(self) -> None:
         """Hand out what comes, for ever."""
@@ -139,14 +150,18 @@ class Hub:
         """Have no more."""
         self._subscriptions.discard(subscription)
 
-    async def nearing(self, wanted: Wanted, vector: Vector, alive: float) -> AsyncIterator[bytes]:
+    async def nearing(
+        self, wanted: Wanted, vector: Vector, alive: float
+    ) -> AsyncGenerator[bytes, None]:
         """What is between a vector and the hub, until it is nowhere ahead and hardly behind.
 
         It may be ahead: of another process, or of views that are folded anew. The hub is waited
         for then, with a line every *alive* seconds. Raises Unavailable, Gap and CodecError.
         """
         while not self.closed.is_set():
-            gaps = [hub - at for at, hub in zip(vector.positions, self._vector.positions)]
+            gaps = [
+                hub - at for at, hub in zip(vector.positions, self._vector.positions, strict=True)
+            ]
             if min(gaps) >= 0 and sum(gaps) <= PAGE:
                 return
             if max(gaps) <= 0:
@@ -156,12 +171,14 @@ class Hub:
                 except TimeoutError:
                     yield comment("waiting for the views")
                 continue
-            async for part in self.between(wanted, vector, tuple(self._vector.positions)):
-                yield part
+            upto = tuple(self._vector.positions)
+            async with aclosing(self.between(wanted, vector, upto)) as parts:
+                async for part in parts:
+                    yield part
 
     async def between(
         self, wanted: Wanted, vector: Vector, upto: Sequence[int]
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """What is between a vector, which moves, and positions."""
         for partition, end in enumerate(upto):
             while (after := vector.positions[partition]) < end and not self.closed.is_set():

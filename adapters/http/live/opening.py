@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from adapters.codec import Codec
 from adapters.http.live.cursor import Cursors
-from adapters.http.live.hub import CATCHING_UP, Hub
+from adapters.http.live.hub import BOUND, CATCHING_UP, Hub
 from adapters.http.live.telling import Teller
 from adapters.log import Genesis
 from adapters.postgres.archive import Archive
@@ -26,11 +26,17 @@ class Live(Struct, frozen=True):
 
 @asynccontextmanager
 async def open_live(
-    views: Address, archive: Address, codec: Codec, genesis: Sequence[Genesis], *, streams: int
+    views: Address,
+    archive: Address,
+    codec: Codec,
+    genesis: Sequence[Genesis],
+    *,
+    streams: int,
+    bound: int = BOUND,
 ) -> AsyncIterator[Live]:
     """Follow the views of tickets at an address and the archive at another.
 
-    At most so many *streams* are open at once. Raises Unavailable.
+    At most so many *streams* are open at once, and *bound* bytes wait for each. Raises Unavailable.
     """
     async with AsyncExitStack() as stack:
         # Of their own, so that no query is ever waited for to know how far things are.
@@ -44,6 +50,7 @@ async def open_live(
             positions,
             Cursors([one.id for one in genesis]),
             most=streams,
+            bound=bound,
         )
         bell = Bell(views)
         channels = [at.channel("views") for at in (views, archive)]

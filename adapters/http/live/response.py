@@ -1,7 +1,7 @@
 """A stream of server-sent events, as long as its reader listens."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Final
 
@@ -21,7 +21,7 @@ MEDIA: Final = "text/event-stream"
 RETRY: Final = b"retry: 1000\n\n"
 """Milliseconds after which a browser comes again."""
 
-KEPT: Final = 15.0
+KEPT = 15.0
 """Seconds without a change after which a line says that the stream is alive."""
 
 STALLED: Final = 20.0
@@ -41,13 +41,12 @@ class StreamResponse(Response):
 
     media_type = MEDIA
 
-    def __init__(self, hub: Hub, wanted: Wanted, vector: Vector, *, kept: float = KEPT) -> None:
+    def __init__(self, hub: Hub, wanted: Wanted, vector: Vector) -> None:
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self._hub = hub
         self._wanted = wanted
         self._vector = vector
-        self._kept = kept
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until it is over, the reader has left, or the server stops."""
@@ -80,17 +79,22 @@ class StreamResponse(Response):
             return
         await send(_body(b"", more=False))
 
-    async def _parts(self) -> AsyncIterator[bytes]:
+    async def _parts(self) -> AsyncGenerator[bytes, None]:
         yield RETRY + marker(str(self._vector))
         subscription: Subscription | None = None
         try:
-            async for part in self._hub.nearing(self._wanted, self._vector, self._kept):
-                yield part
+            nearing = self._hub.nearing(self._wanted, self._vector, KEPT)
+            async with aclosing(nearing) as parts:
+                async for part in parts:
+                    yield part
             subscription, here = self._hub.join(self._wanted)
-            async for part in self._hub.between(self._wanted, self._vector, here):
-                yield part
-            async for part in self._live(subscription):
-                yield part
+            lacking = self._hub.between(self._wanted, self._vector, here)
+            async with aclosing(lacking) as parts:
+                async for part in parts:
+                    yield part
+            async with aclosing(self._live(subscription)) as parts:
+                async for part in parts:
+                    yield part
         except (LogError, CodecError) as error:
             log.warning("stream_unreadable", error=str(error))
             yield comment("the archive is away: come again with the Last-Event-ID")
@@ -100,10 +104,10 @@ class StreamResponse(Response):
             if subscription is not None:
                 self._hub.part(subscription)
 
-    async def _live(self, subscription: Subscription) -> AsyncIterator[bytes]:
+    async def _live(self, subscription: Subscription) -> AsyncGenerator[bytes, None]:
         while True:
             try:
-                async with asyncio.timeout(self._kept):
+                async with asyncio.timeout(KEPT):
                     part = await subscription.next()
             except TimeoutError:
                 yield subscription.passed() or comment("alive")

@@ -64,7 +64,8 @@ class Positions:
         """Look now. Raises Unavailable."""
         with translated():
             found = [await source.fetch(SQL["positions"]) for source in self._sources]
-        seen = [min(n) for n in zip(*([row["sequence"] for row in rows] for rows in found))]
+        sequences = [[row["sequence"] for row in rows] for rows in found]
+        seen = [min(of_one) for of_one in zip(*sequences, strict=True)]
         if seen != self.seen:
             self.seen = seen
             self._changed.set()

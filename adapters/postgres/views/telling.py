@@ -57,7 +57,8 @@ class Telling:
         tickets = {_ticket(event) for event in events}
         if unknown := tickets - projects.keys():
             with translated():
-                projects.update(await self._pool.fetch(SQL["projects"], list(unknown)))
+                rows = await self._pool.fetch(SQL["projects"], list(unknown))
+            projects.update((row["ticket"], row["project"]) for row in rows)
         attempts: dict[tuple[str, int], Attempted] = {}
         if shown := sorted(set(_shown(events))):
             with translated():
