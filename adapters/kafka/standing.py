@@ -39,7 +39,7 @@ async def standings(
     with translated():
         async with asyncio.timeout(REQUEST):
             ends = await consumer.end_offsets(commands)
-            committed = await admin.list_consumer_group_offsets(address.group, partitions=commands)
+            committed = await _committed(address, admin, commands)
             owners = await _owners(address, admin)
             found = []
             for one in commands:
