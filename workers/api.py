@@ -13,6 +13,9 @@ from workers.web import Web
 
 log = structlog.get_logger()
 
+STALLED = 60_000
+"""Milliseconds after which a connection that takes nothing is over."""
+
 GRACE = 5
 """Seconds that requests under way may take when it is stopped."""
 
@@ -23,6 +26,7 @@ class Api:
     def __init__(self, web: Web, at: str, watchdog: Watchdog | None = None) -> None:
         self.address = at
         """Where it listens; with port 0 it is known only when it does."""
+        self.listens = False
         self._web = web
         self._watchdog = watchdog or Watchdog(None)
         self._server: uvicorn.Server | None = None
@@ -36,6 +40,8 @@ class Api:
         """Serve until stopped. Raises OSError if the address is not to be had."""
         host, _, port = self.address.rpartition(":")
         listener = socket.create_server((host, int(port)), backlog=1024)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux: who takes nothing is not kept for ever
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED)
         self.address = f"{host}:{listener.getsockname()[1]}"
         config = uvicorn.Config(
             self._web.application,
@@ -47,6 +53,7 @@ class Api:
         )
         server = _Server(config)
         serving = asyncio.create_task(server.serve([listener]))
+        self.listens = True
         log.info("api_listens", address=self.address)
         stopped = asyncio.create_task(self._stopping.wait())
         while not stopped.done() and not serving.done():
@@ -54,6 +61,7 @@ class Api:
             await asyncio.wait({serving, stopped}, timeout=1, return_when="FIRST_COMPLETED")
         self._watchdog.forget("api")
         stopped.cancel()
+        self._web.close()
         server.should_exit = True
         await serving
 

@@ -36,10 +36,12 @@ from domain.kinds import DECIDERS
 from workers.api import Api
 from workers.engine import Engine, Pace
 from workers.intake import Intake
+from workers.progress import Progress
 from workers.projector import Projector
 from workers.reactor import Reactor
 from workers.reaper import Reaper
-from workers.rebuild import Progress, Rebuild
+from workers.rebuild import Progress as Folded
+from workers.rebuild import Rebuild
 from workers.watchdog import Watchdog
 from workers.web import Places, Web, open_web
 
@@ -101,7 +103,11 @@ class Service(Struct, frozen=True):
         assert self.web is not None
         return Api(self.web, self.config.http, watchdog)
 
-    def rebuild(self, name: str, progress: Progress) -> Rebuild:
+    def progress(self) -> Progress:
+        """What looks at how far engines and the views are with which this was assembled."""
+        return Progress(self.log, list(self.views.values()))
+
+    def rebuild(self, name: str, progress: Folded) -> Rebuild:
         """What folds the view of this name again."""
         assert self.database is not None
         live, opening = address_of(self.database, name), _OPENING[name]
@@ -129,14 +135,7 @@ async def assemble(
             }
             service = msgspec.structs.replace(service, database=database, views=opened)
             if http:
-                places = Places(
-                    tickets=address_of(database, "tickets"),
-                    archive=_archive(service, database),
-                    access=address_of(database, "access"),
-                )
-                web = await stack.enter_async_context(
-                    open_web(config, log, codec, _dead(service, database), places)
-                )
+                web = await stack.enter_async_context(_web(service, database))
                 service = msgspec.structs.replace(service, web=web)
         yield service
 
@@ -162,6 +161,17 @@ async def _in_postgres(config: Config, codec: Codec) -> AsyncIterator[Log]:
         postgres.open_log(database, codec, partitions=config.partitions, lease=config.lease) as log,
     ):
         yield log
+
+
+def _web(service: Service, database: PostgresAddress) -> AbstractAsyncContextManager[Web]:
+    """What answers over HTTP."""
+    places = Places(
+        tickets=address_of(database, "tickets"),
+        archive=_archive(service, database),
+        access=address_of(database, "access"),
+    )
+    dead = _dead(service, database)
+    return open_web(service.config, service.log, service.codec, dead, places, service.progress())
 
 
 def _archive(service: Service, database: PostgresAddress) -> PostgresAddress:

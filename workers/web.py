@@ -11,10 +11,17 @@ from adapters.asking import asking
 from adapters.codec import Codec
 from adapters.config import Config
 from adapters.dead import DeadLetters
+from adapters.http import automaton, docs
+from adapters.http.after import awaiting
 from adapters.http.app import application
 from adapters.http.commands import TicketCommands
 from adapters.http.dead import DeadLetterDesk
 from adapters.http.gate import Gate
+from adapters.http.live.hub import BOUND
+from adapters.http.live.opening import Live, open_live
+from adapters.http.live.stream import Streaming
+from adapters.http.metrics import Metrics
+from adapters.http.progress import Looking
 from adapters.http.tickets import TicketReading
 from adapters.http.tokens import TokenDesk
 from adapters.log import Log
@@ -23,6 +30,7 @@ from adapters.postgres.connection import Address, open_pool
 from adapters.postgres.tokens import Tokens, prepare
 from adapters.postgres.views.queries import TicketQueries
 from workers.first_token import first_token
+from workers.progress import Progress
 
 POOL: Final = 8
 """Connections with which an API asks the views, and as many for the archive."""
@@ -37,9 +45,15 @@ class Places(Struct, frozen=True):
 
 
 class Web(Struct, frozen=True):
-    """The application that a server serves."""
+    """The application that a server serves, and who tells its streams."""
 
     application: Starlette
+    live: Live | None = None
+
+    def close(self) -> None:
+        """End the answers that have no end of their own."""
+        if self.live is not None:
+            self.live.hub.close()
 
 
 @asynccontextmanager
@@ -49,23 +63,37 @@ async def open_web(
     codec: Codec,
     dead: AbstractAsyncContextManager[DeadLetters],
     places: Places,
+    progress: Progress,
+    *,
+    bound: int = BOUND,
 ) -> AsyncIterator[Web]:
-    """Open what the application asks. Raises LogError."""
+    """Open what the application asks; *bound* bytes wait for each stream. Raises LogError."""
     await prepare(places.access)
+    genesis = [await log.genesis(n) for n in range(log.partitions)]
     async with (
         open_pool(places.tickets, POOL) as views,
         open_pool(places.archive, POOL) as events,
         open_pool(places.access, 2) as secrets,
+        open_live(
+            *(places.tickets, places.archive, codec, genesis), streams=config.streams, bound=bound
+        ) as live,
         asking(log) as asker,
         dead as letters,
     ):
         tokens = Tokens(secrets)
         await first_token(tokens, config.data)
+        reading = TicketReading(TicketQueries(views), Archive(events, codec))
+        metrics = Metrics(progress.glance, live.hub)
         endpoints = (
-            *TicketReading(TicketQueries(views), Archive(events, codec)).endpoints(),
+            *awaiting(reading.endpoints(), live.positions),
             *TicketCommands(asker).endpoints(),
+            *Streaming(live.hub, live.positions, log).endpoints(),
             *DeadLetterDesk(letters).endpoints(),
             *TokenDesk(tokens).endpoints(),
+            *automaton.endpoints(),
+            *Looking(progress.judge).endpoints(),
+            *metrics.endpoints(),
+            *docs.endpoints(),
         )
         gate = Gate(tokens, reading_is_public=config.reading == "public")
-        yield Web(application(endpoints, gate))
+        yield Web(application(endpoints, gate, metrics.observing), live)

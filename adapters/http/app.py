@@ -7,12 +7,23 @@ import msgspec
 import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from adapters.http import problems
-from adapters.http.endpoint import Asked, Endpoint, Lines, read_body, read_parameter, read_query
+from adapters.http.endpoint import (
+    ROUTE,
+    Asked,
+    Endpoint,
+    Lines,
+    argument,
+    read_body,
+    read_parameter,
+    read_query,
+)
 from adapters.http.gate import Gate
 from adapters.http.openapi import LINES, document
 from domain.errors import TooLarge
@@ -28,11 +39,16 @@ log = structlog.get_logger()
 _encode: Final = msgspec.json.Encoder().encode
 
 
-def application(endpoints: Sequence[Endpoint], gate: Gate) -> Starlette:
+def application(
+    endpoints: Sequence[Endpoint],
+    gate: Gate,
+    observing: Callable[[ASGIApp], ASGIApp] | None = None,
+) -> Starlette:
     """What serves these endpoints, and describes them at `/v1/openapi.json`."""
     described = _encode(document(endpoints))
 
     async def describe(request: Request) -> Response:
+        request.scope[ROUTE] = "/v1/openapi.json"
         return Response(described, media_type="application/json")
 
     return Starlette(
@@ -43,6 +59,7 @@ def application(endpoints: Sequence[Endpoint], gate: Gate) -> Starlette:
                 for path, handlers in _by_path(endpoints, gate).items()
             ),
         ],
+        middleware=[Middleware(observing)] if observing is not None else [],
         exception_handlers=dict.fromkeys((*problems.KNOWN, HTTPException, Exception), _refused),
     )
 
@@ -67,6 +84,7 @@ def _one_of(handlers: dict[str, Handler]) -> Handler:
 
 def _handler(endpoint: Endpoint, gate: Gate) -> Handler:
     async def handle(request: Request) -> Response:
+        request.scope[ROUTE] = endpoint.path
         asked = await gate.admit(request, endpoint.scope)
         if endpoint.lines is not None and _media_type(request) == LINES:
             return await _many(request, endpoint.lines, asked)
@@ -77,9 +95,13 @@ def _handler(endpoint: Endpoint, gate: Gate) -> Handler:
             given["query"] = read_query(request.query_params, endpoint.query)
         if endpoint.body is not None:
             given["body"] = read_body(await _body(request, BODY) or b"{}", endpoint.body)
+        for name in endpoint.headers:
+            given[argument(name)] = request.headers.get(name)
         if not endpoint.reads:
             given["asked"] = asked
         answer = await endpoint.answer(**given)
+        if isinstance(answer, Response):
+            return answer
         return Response(_encode(answer), endpoint.status, media_type="application/json")
 
     return handle

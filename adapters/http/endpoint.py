@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any, Final, get_origin
+from typing import Any, Final, Generic, TypeVar, get_origin
 
 import msgspec
 from msgspec import Struct
@@ -11,6 +11,19 @@ from starlette.datastructures import QueryParams
 from adapters.access import Scope
 from domain.errors import Invalid
 
+T = TypeVar("T")
+
+
+class Stream(Generic[T]):
+    """An answer without an end, of messages whose data is a T."""
+
+
+class Text:
+    """An answer that is text, or a page."""
+
+
+ROUTE: Final = "turnstile.route"
+"""Under which a request's scope has the path as its endpoint declares it."""
 _ABOUT_FIELD: Final = re.compile(
     r"Object (missing required|contains unknown) field `([^`]*)`"
 ).match
@@ -33,8 +46,11 @@ class Endpoint(Struct, frozen=True):
     `path` has its parameters in braces; `query` is a struct of what may follow the question mark,
     `body` the type of what is sent. `problems` are the statuses with which it may be refused,
     beside those that every endpoint has. The `answer` is called with the path's parameters, the
-    query and the body, as far as it has them; where it takes another `scope` than that of reading,
-    also with who has `asked`. Where many of these bodies may come at once, `lines` answers those.
+    query and the body, as far as it has them, and with the `headers` that it asks for, None where
+    they are missing; where it takes another `scope` than that of reading, also with who has
+    `asked`. What is no JSON, whose type is `media`, it makes a Response of by itself, and so the
+    `others`: problems that say more, by status. Where many of these bodies may come at once,
+    `lines` answers those.
     """
 
     method: str
@@ -45,6 +61,9 @@ class Endpoint(Struct, frozen=True):
     query: type[Struct] | None = None
     body: Any = None
     problems: tuple[int, ...] = ()
+    headers: tuple[str, ...] = ()
+    media: str = "application/json"
+    others: tuple[tuple[int, Any], ...] = ()
     scope: Scope = Scope.READ
     status: int = 200
     lines: Lines | None = None
@@ -59,6 +78,11 @@ class Endpoint(Struct, frozen=True):
     def reads(self) -> bool:
         """Whether it changes nothing."""
         return self.scope is Scope.READ
+
+
+def argument(header: str) -> str:
+    """The name under which an answer gets a header."""
+    return header.replace("-", "_").lower()
 
 
 def read_query(params: QueryParams, kind: type[Struct]) -> Any:

@@ -33,6 +33,7 @@ TITLES: Final = {
     409: "The state does not permit it",
     413: "It is too large",
     422: "The request is wrong",
+    429: "Too many at once",
     500: "A mistake of ours",
     503: "Not now",
     504: "It takes too long",
@@ -64,8 +65,8 @@ class Refusal(Exception):
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
+        self.headers = headers or {}
         self.problem = Problem(f"{BASE}{type_}", TITLES[status], status, detail, field)
-        self.headers = headers
 
 
 def of(refused: Refused) -> Refusal:

@@ -40,7 +40,7 @@ def projector() -> None:
 def api() -> None:
     """Answer queries of the views over HTTP."""
     config = configuration()
-    run(_serve("api", config, Service.api, views=views_of(config), http=True))
+    run(_serve("api", config, Service.api, views=(*views_of(config), REACTOR), http=True))
 
 
 @main.command()
