@@ -76,6 +76,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     """The name of this process among its like, for people to read."""
     http: Annotated[str, Meta(pattern=r"^[^\s:]+:[0-9]{1,5}$")] = "127.0.0.1:8080"
     """Where the API listens, `host:port`; port 0 is any that is free."""
+    streams: Annotated[int, Meta(ge=0, le=100_000)] = 1_000
+    """Live streams that one API process has open, at most."""
     lease: Annotated[float, Meta(gt=0, le=3_600)] = 6.0
     """Seconds after which an engine that is not heard of loses its partitions. Kafka's brokers
     take 6 at the least, unless configured."""

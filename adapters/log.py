@@ -82,6 +82,24 @@ class Decided(Struct, frozen=True):
     replies: Sequence[Reply] = ()
 
 
+class Standing(Struct, frozen=True):
+    """How far one partition is, and who has it; all at one look.
+
+    `inbox` is the position of the last command that came in, `decided` that of the last one that
+    was decided, `events` the sequence of the last event. The `owner` keeps the partition for
+    `lease` seconds more; without one it has been `vacant` for so many. What a log does not know is
+    None.
+    """
+
+    partition: int
+    inbox: int
+    decided: int
+    events: int
+    owner: str | None = None
+    lease: float | None = None
+    vacant: float | None = None
+
+
 class Owner(Protocol):
     """The right to append to one partition, until somebody else has it.
 
@@ -180,6 +198,10 @@ class Log(Protocol):
 
     async def inbox_end(self, partition: int) -> int:
         """The position of the last command that came in, 0 if there is none."""
+        ...
+
+    async def standings(self) -> Sequence[Standing]:
+        """How far every partition is, and who has it."""
         ...
 
     async def genesis(self, partition: int) -> Genesis:

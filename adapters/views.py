@@ -9,6 +9,8 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 from uuid import UUID
 
+from msgspec import Struct
+
 from domain.envelope import Recorded
 
 
@@ -56,6 +58,16 @@ class Folding(Protocol):
         ...
 
 
+class Folded(Struct, frozen=True):
+    """How far one partition of a view is, and who has it; as `adapters.log.Standing`."""
+
+    partition: int
+    sequence: int
+    owner: str | None = None
+    lease: float | None = None
+    vacant: float | None = None
+
+
 class View(Protocol):
     """Rows that are folded from the log. Its `name` is for people and for `rebuild`."""
 
@@ -63,4 +75,8 @@ class View(Protocol):
 
     def join(self, name: str) -> AbstractAsyncContextManager[Folding]:
         """Be one of the processes that fold this view, under a name for people to read."""
+        ...
+
+    async def standings(self) -> Sequence[Folded]:
+        """How far every partition is, and who has it. Raises Unavailable."""
         ...

@@ -24,6 +24,10 @@ NAMED = 6
 """Tasks that a sentence names; if there are more, all of them are in the details."""
 
 
+_BEGINNINGS = frozenset({WORD[e.TicketOpened], WORD[e.TasksAdded]})
+"""With which a task comes; nothing of it has ended then."""
+
+
 class Row(Struct, frozen=True):
     """One event, told. Nothing in it moves a cursor or colours a terminal.
 
@@ -103,6 +107,16 @@ class History:
         self._under_way: dict[str, int] = {}
         self._before: dict[str, str] = {}
 
+    def remember(self, task: str, token: int, number: int, worker: str, created: str) -> None:
+        """An attempt of which the events that are told may not tell all.
+
+        `created` is the word of the event since which its task had waited.
+        """
+        self._attempts[token] = _Attempt(number, worker)
+        self._claims[task] = number
+        if created not in _BEGINNINGS:
+            self._before[task] = created
+
     def tell(self, recorded: Recorded) -> Row:
         """The row of the next event. Raises TypeError for an event that no ticket has."""
         event = recorded.event
@@ -127,8 +141,9 @@ class History:
         )
 
     def _claimed(self, event: e.TaskClaimed, token: int) -> None:
-        self._claims[event.task] += 1
-        self._attempts[token] = _Attempt(self._claims[event.task], event.worker)
+        if token not in self._attempts:
+            self._claims[event.task] += 1
+            self._attempts[token] = _Attempt(self._claims[event.task], event.worker)
         self._under_way[event.task] = token
 
     def _ended(self, event: Event) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import structlog
@@ -13,18 +13,29 @@ from workers.watchdog import Watchdog
 
 log = structlog.get_logger()
 
+STALLED = 60_000
+"""Milliseconds after which a connection that takes nothing is over."""
+
 GRACE = 5
 """Seconds that requests under way may take when it is stopped."""
 
 
 class Api:
-    """Serves an application at `host:port`."""
+    """Serves an application at `host:port`; what has no end it ends by *ending*."""
 
-    def __init__(self, application: Starlette, at: str, watchdog: Watchdog | None = None) -> None:
+    def __init__(
+        self,
+        application: Starlette,
+        at: str,
+        watchdog: Watchdog | None = None,
+        ending: Callable[[], None] = lambda: None,
+    ) -> None:
         self.address = at
         """Where it listens; with port 0 it is known only when it does."""
+        self.listens = False
         self._application = application
         self._watchdog = watchdog or Watchdog(None)
+        self._ending = ending
         self._server: uvicorn.Server | None = None
         self._stopping = asyncio.Event()
 
@@ -36,6 +47,8 @@ class Api:
         """Serve until stopped. Raises OSError if the address is not to be had."""
         host, _, port = self.address.rpartition(":")
         listener = socket.create_server((host, int(port)), backlog=1024)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux: who takes nothing is not kept for ever
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED)
         self.address = f"{host}:{listener.getsockname()[1]}"
         config = uvicorn.Config(
             self._application,
@@ -47,6 +60,7 @@ class Api:
         )
         server = _Server(config)
         serving = asyncio.create_task(server.serve([listener]))
+        self.listens = True
         log.info("api_listens", address=self.address)
         stopped = asyncio.create_task(self._stopping.wait())
         while not stopped.done() and not serving.done():
@@ -54,6 +68,7 @@ class Api:
             await asyncio.wait({serving, stopped}, timeout=1, return_when="FIRST_COMPLETED")
         self._watchdog.forget("api")
         stopped.cancel()
+        self._ending()
         server.should_exit = True
         await serving
 

@@ -11,7 +11,13 @@ from msgspec import Struct
 
 from adapters.codec import Codec
 from adapters.config import Config
+from adapters.http import automaton, docs
+from adapters.http.after import awaiting
 from adapters.http.app import application
+from adapters.http.live.opening import Live, open_live
+from adapters.http.live.stream import Streaming
+from adapters.http.metrics import Metrics
+from adapters.http.progress import Looking
 from adapters.http.tickets import TicketReading
 from adapters.kafka import log as kafka
 from adapters.kafka.connection import Address as KafkaAddress
@@ -33,8 +39,10 @@ from domain.kinds import DECIDERS
 from workers.api import Api
 from workers.engine import Engine, Pace
 from workers.intake import Intake
+from workers.progress import Progress
 from workers.projector import Projector
-from workers.rebuild import Progress, Rebuild
+from workers.rebuild import Progress as Folded
+from workers.rebuild import Rebuild
 from workers.watchdog import Watchdog
 
 POOL: Final = 8
@@ -54,6 +62,7 @@ class Service(Struct, frozen=True):
     database: PostgresAddress | None = None
     views: Sequence[View] = ()
     reading: TicketReading | None = None
+    live: Live | None = None
 
     def engine(self, watchdog: Watchdog | None = None) -> Engine:
         """An engine of this service."""
@@ -82,9 +91,25 @@ class Service(Struct, frozen=True):
     def api(self, watchdog: Watchdog | None = None) -> Api:
         """The API of this service, which was assembled with pools."""
         assert self.reading is not None
-        return Api(application(self.reading.endpoints()), self.config.http, watchdog)
+        assert self.live is not None
+        positions, hub, progress = self.live.positions, self.live.hub, self.progress()
+        metrics = Metrics(progress.glance, hub)
+        endpoints = (
+            *awaiting(self.reading.endpoints(), positions),
+            *Streaming(hub, positions, self.log).endpoints(),
+            *automaton.endpoints(),
+            *Looking(progress.judge).endpoints(),
+            *metrics.endpoints(),
+            *docs.endpoints(),
+        )
+        serving = application(endpoints, metrics.observing)
+        return Api(serving, self.config.http, watchdog, ending=hub.close)
 
-    def rebuild(self, name: str, progress: Progress) -> Rebuild:
+    def progress(self) -> Progress:
+        """What looks at how far engines and the views are with which this was assembled."""
+        return Progress(self.log, self.views)
+
+    def rebuild(self, name: str, progress: Folded) -> Rebuild:
         """What folds the view of this name again."""
         assert self.database is not None
         live, opening = address_of(self.database, name), _OPENING[name]
@@ -111,7 +136,8 @@ async def assemble(
             service = msgspec.structs.replace(service, database=database, views=opened)
             if reading:
                 asked = await stack.enter_async_context(_reading(service, database))
-                service = msgspec.structs.replace(service, reading=asked)
+                live = await stack.enter_async_context(_live(service, database))
+                service = msgspec.structs.replace(service, reading=asked, live=live)
         yield service
 
 
@@ -141,12 +167,29 @@ async def _in_postgres(config: Config, codec: Codec) -> AsyncIterator[Log]:
 @asynccontextmanager
 async def _reading(service: Service, database: PostgresAddress) -> AsyncIterator[TicketReading]:
     """What answers from the views, and from the archive wherever it is."""
-    archive = address_of(database, "history") if service.config.kafka else database
     async with (
         open_pool(address_of(database, "tickets"), POOL) as views,
-        open_pool(archive, POOL) as events,
+        open_pool(_archive(service, database), POOL) as events,
     ):
         yield TicketReading(TicketQueries(views), Archive(events, service.codec))
+
+
+@asynccontextmanager
+async def _live(service: Service, database: PostgresAddress) -> AsyncIterator[Live]:
+    """What follows the views and the archive, for all who wait for something."""
+    async with open_live(
+        address_of(database, "tickets"),
+        _archive(service, database),
+        service.codec,
+        await _genesis(service.log),
+        streams=service.config.streams,
+    ) as live:
+        yield live
+
+
+def _archive(service: Service, database: PostgresAddress) -> PostgresAddress:
+    """Where the events are, by their streams."""
+    return address_of(database, "history") if service.config.kafka else database
 
 
 def views_of(config: Config) -> Sequence[str]:

@@ -7,12 +7,14 @@ import msgspec
 import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from adapters.http import problems
-from adapters.http.endpoint import Endpoint, read_body, read_parameter, read_query
+from adapters.http.endpoint import ROUTE, Endpoint, argument, read_body, read_parameter, read_query
 from adapters.http.openapi import document
 from adapters.http.problems import Refusal
 from adapters.log import LogError
@@ -26,11 +28,14 @@ log = structlog.get_logger()
 _encode: Final = msgspec.json.Encoder().encode
 
 
-def application(endpoints: Sequence[Endpoint]) -> Starlette:
+def application(
+    endpoints: Sequence[Endpoint], observing: Callable[[ASGIApp], ASGIApp] | None = None
+) -> Starlette:
     """What serves these endpoints, and describes them at `/v1/openapi.json`."""
     described = _encode(document(endpoints))
 
     async def describe(request: Request) -> Response:
+        request.scope[ROUTE] = "/v1/openapi.json"
         return Response(described, media_type="application/json")
 
     return Starlette(
@@ -38,6 +43,7 @@ def application(endpoints: Sequence[Endpoint]) -> Starlette:
             Route("/v1/openapi.json", describe),
             *(Route(one.path, _handler(one), methods=[one.method]) for one in endpoints),
         ],
+        middleware=[Middleware(observing)] if observing is not None else [],
         exception_handlers={
             Refusal: _refusal,
             Refused: _refused,
@@ -50,6 +56,7 @@ def application(endpoints: Sequence[Endpoint]) -> Starlette:
 
 def _handler(endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
     async def handle(request: Request) -> Response:
+        request.scope[ROUTE] = endpoint.path
         given: dict[str, Any] = {
             name: read_parameter(name, value, Id) for name, value in request.path_params.items()
         }
@@ -57,7 +64,11 @@ def _handler(endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
             given["query"] = read_query(request.query_params, endpoint.query)
         if endpoint.body is not None:
             given["body"] = read_body(await _body(request), endpoint.body)
+        for name in endpoint.headers:
+            given[argument(name)] = request.headers.get(name)
         answer = await endpoint.answer(**given)
+        if isinstance(answer, Response):
+            return answer
         return Response(_encode(answer), media_type="application/json")
 
     return handle
@@ -75,7 +86,9 @@ async def _body(request: Request) -> bytes:
 
 async def _refusal(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refusal)
-    return problems.response(error.problem)
+    response = problems.response(error.problem)
+    response.headers.update(error.headers)
+    return response
 
 
 async def _refused(request: Request, error: Exception) -> Response:

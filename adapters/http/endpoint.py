@@ -1,13 +1,27 @@
 """An endpoint: what may be asked, what comes back, and who answers."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any, get_origin
+from typing import Any, Final, Generic, TypeVar, get_origin
 
 import msgspec
 from msgspec import Struct
 from starlette.datastructures import QueryParams
 
 from domain.errors import Invalid
+
+T = TypeVar("T")
+
+
+class Stream(Generic[T]):
+    """An answer without an end, of messages whose data is a T."""
+
+
+class Text:
+    """An answer that is text, or a page."""
+
+
+ROUTE: Final = "turnstile.route"
+"""Under which a request's scope has the path as its endpoint declares it."""
 
 
 class Endpoint(Struct, frozen=True):
@@ -16,7 +30,9 @@ class Endpoint(Struct, frozen=True):
     `path` has its parameters in braces; `query` is a struct of what may follow the question mark,
     `body` the type of what is sent. `problems` are the statuses with which it may be refused,
     beside those that every endpoint has. The `answer` is called with the path's parameters, the
-    query and the body, as far as it has them.
+    query and the body, as far as it has them, and with the `headers` that it asks for, None where
+    they are missing. What is no JSON, whose type is `media`, it makes a Response of by itself, and
+    so the `others`: problems that say more, by status.
     """
 
     method: str
@@ -27,6 +43,14 @@ class Endpoint(Struct, frozen=True):
     query: type[Struct] | None = None
     body: Any = None
     problems: tuple[int, ...] = ()
+    headers: tuple[str, ...] = ()
+    media: str = "application/json"
+    others: tuple[tuple[int, Any], ...] = ()
+
+
+def argument(header: str) -> str:
+    """The name under which an answer gets a header."""
+    return header.replace("-", "_").lower()
 
 
 def read_query(params: QueryParams, kind: type[Struct]) -> Any:

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, get_args, get_origin
 
 import msgspec
 
-from adapters.http.endpoint import Endpoint
+from adapters.http import examples
+from adapters.http.endpoint import Endpoint, Stream, Text
 from adapters.http.problems import CONTENT_TYPE, TITLES, Problem
 from domain.workflow import Id
 
@@ -45,7 +46,9 @@ def _types(endpoints: Sequence[Endpoint]) -> Iterator[Any]:
     yield Problem
     yield Id
     for one in endpoints:
-        yield one.returns
+        if (answered := _described(one.returns)) is not None:
+            yield answered
+        yield from (kind for _, kind in one.others)
         if one.query is not None:
             yield one.query
         if one.body is not None:
@@ -64,19 +67,57 @@ def _operation(
                 for name in re.findall(r"{(\w+)}", one.path)
             ),
             *(_parameters(of[id(one.query)], components) if one.query is not None else ()),
+            *(
+                {"name": name, "in": "header", "required": False, "schema": {"type": "string"}}
+                for name in one.headers
+            ),
         ],
         "responses": {
-            "200": _content("It is done", "application/json", of[id(one.returns)]),
+            "200": _content("It is done", one.media, _answer(one, of), _example(one, "answer")),
             **{
-                str(status): _content(TITLES[status], CONTENT_TYPE, of[id(Problem)])
+                str(status): _content(
+                    TITLES[status], CONTENT_TYPE, of[id(Problem)], examples.problem(status)
+                )
                 for status in sorted({*ALWAYS, *one.problems})
+            },
+            **{
+                str(status): _content(
+                    TITLES[status], CONTENT_TYPE, of[id(kind)], _example(one, str(status))
+                )
+                for status, kind in one.others
             },
         },
     }
     if one.body is not None:
-        body = {"application/json": {"schema": of[id(one.body)]}}
-        operation["requestBody"] = {"required": True, "content": body}
+        body = _content("", "application/json", of[id(one.body)], _example(one, "body"))
+        operation["requestBody"] = {"required": True, "content": body["content"]}
     return operation
+
+
+def _described(returns: Any) -> Any:
+    """The type whose schema describes an answer, None for mere text."""
+    if get_origin(returns) is Stream:
+        return get_args(returns)[0]
+    return None if returns is Text else returns
+
+
+def _answer(one: Endpoint, of: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    kind = _described(one.returns)
+    if kind is None:
+        return {"type": "string"}
+    if get_origin(one.returns) is Stream:
+        # What stands behind `data:` of each message.
+        schema = of[id(kind)]
+        return {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": schema,
+        }
+    return of[id(kind)]
+
+
+def _example(one: Endpoint, what: str) -> Any:
+    return examples.EXAMPLES.get(one.answer.__name__, {}).get(what, examples.NONE)
 
 
 def _parameters(schema: dict[str, Any], components: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -90,8 +131,11 @@ def _parameters(schema: dict[str, Any], components: dict[str, Any]) -> Iterator[
         }
 
 
-def _content(description: str, media: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {"description": description, "content": {media: {"schema": schema}}}
+def _content(description: str, media: str, schema: dict[str, Any], example: Any) -> dict[str, Any]:
+    content = {"schema": schema}
+    if example is not examples.NONE:
+        content["example"] = example
+    return {"description": description, "content": {media: content}}
 
 
 def _name(schema: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """How a request is refused: problem details (RFC 9457), a stable type and the field at fault."""
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -26,6 +27,7 @@ TITLES: Final = {
     409: "The state does not permit it",
     413: "It is too large",
     422: "The request is wrong",
+    429: "Too many at once",
     500: "A mistake of ours",
     503: "Not now",
     504: "It takes too long",
@@ -48,8 +50,17 @@ class Problem(Struct, frozen=True, omit_defaults=True):
 class Refusal(Exception):
     """The request is refused with a problem."""
 
-    def __init__(self, status: int, type_: str, detail: str, field: str | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        type_: str,
+        detail: str,
+        field: str | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(detail)
+        self.headers = headers or {}
         self.problem = Problem(f"{BASE}{type_}", TITLES[status], status, detail, field)
 
 

@@ -13,6 +13,7 @@ from adapters.postgres.views.queries import TicketQueries
 from domain.envelope import Recorded
 from projections.history import rows as told
 from projections.queries import (
+    MOST,
     AttemptFilter,
     Limit,
     Page,
@@ -25,10 +26,13 @@ from projections.rows import Attempt, Result, Task, Ticket
 
 
 class Events(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Events behind version `after`, none behind version `until` or later than `at`."""
+    """At most `limit` events behind the page that handed out the `cursor`, which is a version.
+
+    None is behind version `until`, or later than `at`.
+    """
 
     limit: Limit = 100
-    after: Annotated[int, Meta(ge=0)] = 0
+    cursor: Annotated[int, Meta(ge=0, le=2**31 - 1 - MOST)] = 0
     until: Annotated[int, Meta(ge=1)] | None = None
     at: Annotated[datetime, Meta(tz=True)] | None = None
 
@@ -98,14 +102,14 @@ class TicketReading:
         """The ticket's events; told from its beginning, so that attempts have their numbers."""
         stream = f"ticket/{ticket}"
         events = await self._archive.events(
-            stream, limit=query.after + query.limit + 1, until=query.until, at=query.at
+            stream, limit=query.cursor + query.limit + 1, until=query.until, at=query.at
         )
         if not events:
             await self.ticket(ticket)
         rows = [
             _happened(event, row)
             for event, row in zip(events, told(events), strict=True)
-            if event.originator_version > query.after
+            if event.originator_version > query.cursor
         ]
         if len(rows) <= query.limit:
             return Page(rows)

@@ -15,8 +15,9 @@ from adapters.kafka import records
 from adapters.kafka.connection import FAILURES, Address, running, translated
 from adapters.kafka.membership import KafkaMembership, joined
 from adapters.kafka.reading import Events, last_event
+from adapters.kafka.standing import standings
 from adapters.kafka.topics import prepare
-from adapters.log import Genesis
+from adapters.log import Genesis, Standing
 from domain.envelope import Answer, Recorded, Submitted, check, partition_of
 from domain.errors import TooLarge
 
@@ -125,6 +126,11 @@ class KafkaLog:
 
     def _topic(self, name: str, partition: int) -> TopicPartition:
         return TopicPartition(self._address.topic(name), partition)
+
+    async def standings(self) -> Sequence[Standing]:
+        """How far every partition is, and who has it, as the group says; not for how long."""
+        async with running(self._address.glance()) as consumer:
+            return await standings(self._address, self._admin, consumer, self.partitions)
 
     async def genesis(self, partition: int) -> Genesis:
         """What the partition says of itself."""

@@ -11,15 +11,18 @@ import asyncpg
 
 from adapters.codec import Codec
 from adapters.postgres.connection import translated
-from adapters.postgres.read import recorded
+from adapters.postgres.read import read, recorded
 from adapters.postgres.statements import load
 from domain.envelope import Recorded
 
 SQL = load("archive")
 
+PAGE_BYTES = 1024 * 1024
+"""Bytes of data after which no more is read of a page; telling it makes it larger."""
+
 
 class Archive:
-    """Reads the events of streams, in their order, through a pool whose path has the table."""
+    """Reads events in their order, through a pool whose path has the table."""
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", codec: Codec) -> None:
         self._pool = pool
@@ -42,3 +45,12 @@ class Archive:
         with translated():
             rows = await self._pool.fetch(SQL["events"], stream, after, limit, until, at)
         return [recorded(row, self._codec) for row in rows]
+
+    async def page(self, partition: int, after: int, limit: int) -> Sequence[Recorded]:
+        """The next events of a partition behind sequence *after*, at most *limit*, and bytes.
+
+        Raises Unavailable, Gap, and FutureEvent and CodecError as the codec does.
+        """
+        with translated():
+            async with self._pool.acquire() as connection:
+                return await read(connection, self._codec, partition, after, limit, size=PAGE_BYTES)

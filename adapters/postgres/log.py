@@ -11,7 +11,7 @@ import asyncpg
 import msgspec
 
 from adapters.codec import DATA_LIMIT, Codec
-from adapters.log import Genesis, WrongLog
+from adapters.log import Genesis, Standing, WrongLog
 from adapters.postgres.connection import Address, Bell, close, connect, open_pool, translated
 from adapters.postgres.membership import PostgresMembership, joined
 from adapters.postgres.owner import POLL
@@ -199,6 +199,11 @@ class PostgresLog:
         """The position of the last command that came in, 0 if there is none."""
         with translated():
             return int(await self._pool.fetchval(SQL["inbox_end"], partition))
+
+    async def standings(self) -> Sequence[Standing]:
+        """How far every partition is, and who has it."""
+        with translated():
+            return [Standing(*row) for row in await self._pool.fetch(SQL["standings"])]
 
     async def genesis(self, partition: int) -> Genesis:
         """What the partition says of itself."""

@@ -23,11 +23,17 @@ PAGE_BYTES = 16 * 1024 * 1024
 
 
 async def read(
-    connection: "AnyConnection", codec: Codec, partition: int, after: int, limit: int
+    connection: "AnyConnection",
+    codec: Codec,
+    partition: int,
+    after: int,
+    limit: int,
+    *,
+    size: int = PAGE_BYTES,
 ) -> Sequence[Recorded]:
     """The committed events behind sequence *after*. Raises Gap, FutureEvent, CodecError."""
     with translated():
-        rows = await connection.fetch(SQL["read"], partition, after, limit, PAGE_BYTES)
+        rows = await connection.fetch(SQL["read"], partition, after, limit, size)
     for sequence, row in enumerate(rows, start=after + 1):
         if row[0] != sequence:
             raise Gap(f"partition {partition} has {row[0]} where {sequence} should be")

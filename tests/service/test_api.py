@@ -123,7 +123,7 @@ async def test_a_history_is_told_and_can_be_read_in_parts(site: Site) -> None:
     own = [event for event in EVENTS if event.originator_id == "ticket/2"]
     assert [event.originator_version for event in own] == [row["version"] for row in whole["rows"]]
     assert whole["rows"][0]["what"].startswith("opened for commit branch-2 of tunnel")
-    part = await site.get("/v1/tickets/2/events", f"{ONE}/events", after=1, limit=2)
+    part = await site.get("/v1/tickets/2/events", f"{ONE}/events", cursor=1, limit=2)
     assert (whole["rows"][1:3], "3") == (part["rows"], part["next"])
     until = await site.get("/v1/tickets/2/events", f"{ONE}/events", until=3)
     assert whole["rows"][:3] == until["rows"]

@@ -52,6 +52,15 @@ SELECT position FROM inboxes WHERE partition = $1;
 -- name: end
 SELECT sequence FROM partitions WHERE partition = $1;
 
+-- name: standings
+SELECT p.partition, i.position AS inbox, p.position AS decided, p.sequence AS events,
+       CASE WHEN p.owned_till > clock_timestamp() THEN p.owner END AS owner,
+       CASE WHEN p.owned_till > clock_timestamp()
+           THEN extract(epoch FROM p.owned_till - clock_timestamp())::float8 END AS lease,
+       CASE WHEN p.owned_till <= clock_timestamp() AND p.owned_till > '-infinity'
+           THEN extract(epoch FROM clock_timestamp() - p.owned_till)::float8 END AS vacant
+FROM partitions AS p JOIN inboxes AS i USING (partition) ORDER BY partition;
+
 -- name: read
 -- At most so many, and no more when they are $4 bytes.
 SELECT sequence, originator_id, originator_version, topic, schemaversion, id, causationid, time,

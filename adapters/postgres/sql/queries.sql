@@ -15,3 +15,10 @@ SELECT * FROM results WHERE /* conditions */ ORDER BY at DESC, ticket DESC, toke
 
 -- name: positions
 SELECT sequence FROM partitions ORDER BY partition
+
+-- name: projects
+SELECT ticket, project FROM tickets WHERE ticket = ANY ($1::text[])
+
+-- name: attempted
+SELECT ticket, token, task, number, worker, created
+FROM attempts JOIN unnest($1::text[], $2::integer[]) AS shown (ticket, token) USING (ticket, token)

@@ -8,6 +8,15 @@ SELECT n - 1, $2, log FROM unnest($1::uuid[]) WITH ORDINALITY AS p (log, n);
 -- name: partitions
 SELECT partition, format, log, sequence, event FROM partitions ORDER BY partition;
 
+-- name: standings
+SELECT partition, sequence,
+       CASE WHEN owned_till > clock_timestamp() THEN owner END AS owner,
+       CASE WHEN owned_till > clock_timestamp()
+           THEN extract(epoch FROM owned_till - clock_timestamp())::float8 END AS lease,
+       CASE WHEN owned_till <= clock_timestamp() AND owned_till > '-infinity'
+           THEN extract(epoch FROM clock_timestamp() - owned_till)::float8 END AS vacant
+FROM partitions ORDER BY partition;
+
 -- name: event
 SELECT event FROM partitions WHERE partition = $1;
 

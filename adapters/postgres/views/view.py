@@ -9,7 +9,7 @@ from adapters.log import Genesis, WrongLog
 from adapters.postgres.connection import Address, close, connect, translated
 from adapters.postgres.sharing import Held, Shares, sharing
 from adapters.postgres.statements import load, schema
-from adapters.views import Fold
+from adapters.views import Fold, Folded
 from domain.envelope import Recorded
 
 if TYPE_CHECKING:
@@ -105,6 +105,15 @@ class PostgresView:
         """Be one of the processes that fold this view."""
         async with sharing(self.address, name, self._lease) as shares:
             yield PostgresFolding(self.address, shares, self._fold)
+
+    async def standings(self) -> Sequence[Folded]:
+        """How far every partition is, and who has it."""
+        connection = await connect(self.address)
+        try:
+            with translated():
+                return [Folded(*row) for row in await connection.fetch(SQL["standings"])]
+        finally:
+            await close(connection)
 
 
 class PostgresFolding:

@@ -1,0 +1,227 @@
+"""An example of every answer, by the name of what answers; tests hold them against the schemas."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from uuid import UUID, uuid5
+
+import msgspec
+
+from adapters.http.automaton import AUTOMATA
+from adapters.http.live.change import message
+from adapters.http.live.cursor import Cursors
+from adapters.http.problems import BASE, TITLES, Problem
+from adapters.http.progress import (
+    Behind,
+    Health,
+    NotReady,
+    Partition,
+    Partitions,
+    Ready,
+    Way,
+)
+from adapters.http.tickets import Happened
+from domain.envelope import Recorded
+from domain.ticket.automata import TaskState, TicketState
+from domain.ticket.events import TaskClaimed
+from domain.workflow import Run, TaskSpec
+from projections.history import rows
+from projections.progress import State
+from projections.queries import Page
+from projections.rows import Attempt, Result, Task, Ticket
+
+NONE: Final = object()
+"""There is no example."""
+
+NOON: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
+SECOND: Final = timedelta(seconds=1)
+EVENT: Final = UUID("6ba7b810-9dad-5bd1-80b4-00c04fd430c8")
+
+TICKET: Final = Ticket(
+    ticket="tower-4711",
+    partition=3,
+    kind="commit",
+    project="tower",
+    name="main",
+    revision="9f31c05e",
+    url="https://forge.example.org/tower/commit/9f31c05e",
+    labels={"team": "blue"},
+    supersedes="tower/main",
+    supersedes_order=4711,
+    not_before=None,
+    opened_at=NOON,
+    opened_by="forge",
+    state=TicketState.RUNNING,
+    priority=5,
+    sealed=True,
+    deadline=NOON + 86_400 * SECOND,
+    started_at=NOON + 2 * SECOND,
+    tasks=2,
+    waiting=1,
+    working=1,
+    version=4,
+    sequence=21,
+    changed_at=NOON + 2 * SECOND,
+)
+TASK: Final = Task(
+    ticket="tower-4711",
+    task="build",
+    n=0,
+    project="tower",
+    class_="44136fa355b3678a",
+    required=True,
+    spec=msgspec.to_builtins(TaskSpec(name="build", run=Run(kind="shell"))),
+    state=TaskState.RUNNING,
+    since=NOON + 2 * SECOND,
+    created="ticket_opened",
+    ready_at=NOON,
+    attempts=1,
+    token=3,
+    worker="arm-7",
+)
+WAITING: Final = msgspec.structs.replace(
+    TASK, state=TaskState.READY, since=NOON, rank=NOON.timestamp(), attempts=0, token=None
+)
+ATTEMPT: Final = Attempt(
+    ticket="tower-4711",
+    token=3,
+    task="build",
+    number=1,
+    worker="arm-7",
+    request="claim-81",
+    lease=60.0,
+    created="ticket_opened",
+    claimed_at=NOON + SECOND,
+    started_at=NOON + 2 * SECOND,
+)
+RESULT: Final = Result(
+    ticket="tower-4711",
+    token=3,
+    n=0,
+    task="build",
+    project="tower",
+    testcase="compiles",
+    outcome="passed",
+    summary="no warnings",
+    duration=41.5,
+    log="https://logs.example.org/81",
+    at=NOON + 50 * SECOND,
+)
+CLAIMED: Final = Recorded(
+    id=EVENT,
+    originator_id="ticket/tower-4711",
+    originator_version=3,
+    event=TaskClaimed(task="build", worker="arm-7", request="claim-81", lease=60.0),
+    time=NOON + SECOND,
+    actor="worker:arm-7",
+    causationid=uuid5(EVENT, "command"),
+    sequence=20,
+    upto=17,
+)
+
+
+def _happened() -> Happened:
+    [row] = rows([CLAIMED])
+    return Happened(
+        version=row.version,
+        type=CLAIMED.event.topic,
+        time=row.time,
+        actor=row.actor,
+        what=row.what,
+        details=row.details,
+        seconds=0.8,
+        id=str(row.id),
+        command=str(row.command),
+        sequence=row.sequence,
+        data=CLAIMED.event,
+    )
+
+
+def _streamed() -> str:
+    [row] = rows([CLAIMED])
+    cursor = str(Cursors([EVENT]).at([20]))
+    return message(0, CLAIMED, row, "tower", cursor).data.decode()
+
+
+_ENGINE: Final = Way(
+    of="engine",
+    state=State.MOVING,
+    done=17,
+    end=19,
+    owner="rack-2",
+    lease=5.2,
+    vacant=None,
+    since=None,
+    advice="",
+)
+_VIEW: Final = msgspec.structs.replace(
+    _ENGINE, of="tickets", state=State.AT_END, done=21, end=21, owner="rack-1"
+)
+_BEHIND: Final = Behind(
+    partition=3,
+    of="engine",
+    owner=None,
+    since=NOON,
+    advice="nobody has it: is a `turnstile engine` running? Start one, or see its log",
+)
+
+_METRICS: Final = """\
+# HELP turnstile_requests_total Requests answered
+# TYPE turnstile_requests_total counter
+turnstile_requests_total{method="GET",route="/v1/tickets",status="200"} 42.0
+"""
+
+
+def problem(status: int) -> Any:
+    """A problem of this status."""
+    kinds = {
+        400: ("http", "Invalid HTTP request.", None),
+        404: ("unknown-ticket", "There is no ticket 'tower-4712'.", "ticket"),
+        409: ("ended", "The ticket has ended as passed: .", None),
+        413: ("too-large", "body: 2097152 bytes are more than the 1048576 …", "body"),
+        422: ("invalid", "limit: expected `int` <= 1000.", "limit"),
+        429: ("too-many", "This server has 1000 streams open, and no more.", None),
+        500: ("mistake", "The log says more.", None),
+        503: ("unavailable", "What answers this is away; try again.", None),
+        504: ("view-behind", "The views have not come to 3:4711 within 10 s.", "after"),
+    }
+    if status not in kinds:
+        return NONE
+    kind, detail, field = kinds[status]
+    return _plain(Problem(f"{BASE}{kind}", TITLES[status], status, detail, field))
+
+
+def _plain(value: Any) -> Any:
+    return msgspec.json.decode(msgspec.json.encode(value))
+
+
+_NOT_READY: Final = NotReady(
+    type=f"{BASE}not-ready",
+    title=TITLES[503],
+    status=503,
+    detail=f"Partition 3 of engine is behind: {_BEHIND.advice}.",
+    behind=(_BEHIND,),
+)
+
+_ANSWERS: Final[Mapping[str, Any]] = {
+    "tickets": Page([TICKET], "WyIyMDI2LTAzLTAxVDEyOjAwOjAwWiIsInRvd2VyLTQ3MTEiXQ"),
+    "ticket": TICKET,
+    "tasks": Page([TASK]),
+    "attempts": Page([ATTEMPT]),
+    "events": Page([_happened()], "3"),
+    "queue": Page([WAITING]),
+    "results": Page([RESULT]),
+    "stream": _streamed(),
+    "automaton": AUTOMATA,
+    "health": Health(alive=True),
+    "ready": Ready(ready=True),
+    "partitions": Partitions((Partition(3, 19, 17, 21, _ENGINE, (_VIEW,)),)),
+    "metrics": _METRICS,
+    "docs": "<!doctype html>…",
+}
+
+EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
+    name: {"answer": _plain(answer), **({"503": _plain(_NOT_READY)} if name == "ready" else {})}
+    for name, answer in _ANSWERS.items()
+}
+"""By operation, then `answer`, `body`, or the status of a problem that says more."""

@@ -1,0 +1,93 @@
+"""How far the views have come, and waiting until they have come somewhere."""
+
+import asyncio
+from collections.abc import Sequence
+from heapq import heappop, heappush
+from itertools import count
+
+import asyncpg
+import structlog
+
+from adapters.log import Unavailable
+from adapters.postgres.connection import Bell, translated
+from adapters.postgres.statements import load
+
+SQL = load("queries")
+
+LOOK = 1.0
+"""Seconds after which it is looked up without a notification, which may have been lost."""
+
+PAUSE = 0.005
+"""Seconds between two looks, at least."""
+
+log = structlog.get_logger()
+
+
+class Positions:
+    """What every one of some sources has come to, by partition. One look serves all who wait.
+
+    A source is a pool whose path has a table `partitions`: a view's, or that of the log itself. So
+    whoever waits for an event finds it in all of them.
+    """
+
+    def __init__(self, sources: Sequence["asyncpg.Pool[asyncpg.Record]"]) -> None:
+        self.seen: Sequence[int] = ()
+        """The sequence of the last event that all have, by partition."""
+        self._sources = sources
+        self._rung = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._waiting: dict[int, list[tuple[int, int, asyncio.Future[None]]]] = {}
+        self._numbers = count()
+
+    def ring(self, payload: str) -> None:
+        """Something has moved."""
+        self._rung.set()
+
+    async def run(self, bell: Bell, channels: Sequence[str]) -> None:
+        """Look for ever, whenever one of the channels is rung and every now and then."""
+        for channel in channels:
+            bell.subscribe(channel, self.ring)
+        while True:
+            try:
+                async with asyncio.timeout(LOOK):
+                    await self._rung.wait()
+            except TimeoutError:
+                pass
+            self._rung.clear()
+            try:
+                await self.look()
+            except (Unavailable, asyncpg.PostgresError) as error:
+                log.warning("positions_unknown", error=str(error))
+            await asyncio.sleep(PAUSE)
+
+    async def look(self) -> None:
+        """Look now. Raises Unavailable."""
+        with translated():
+            found = [await source.fetch(SQL["positions"]) for source in self._sources]
+        sequences = [[row["sequence"] for row in rows] for rows in found]
+        seen = [min(of_one) for of_one in zip(*sequences, strict=True)]
+        if seen != self.seen:
+            self.seen = seen
+            self._changed.set()
+            self._changed = asyncio.Event()
+            self._wake()
+
+    async def changed(self) -> None:
+        """Wait until anything has moved."""
+        await self._changed.wait()
+
+    async def reached(self, partition: int, sequence: int) -> None:
+        """Wait until all have come to an event."""
+        if self.seen[partition] >= sequence:
+            return
+        reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiting = self._waiting.setdefault(partition, [])
+        heappush(waiting, (sequence, next(self._numbers), reached))
+        await reached
+
+    def _wake(self) -> None:
+        for partition, waiting in self._waiting.items():
+            while waiting and (waiting[0][0] <= self.seen[partition] or waiting[0][2].done()):
+                _, _, reached = heappop(waiting)
+                if not reached.done():  # else whoever waited has gone
+                    reached.set_result(None)

@@ -1,0 +1,302 @@
+"""What the live stream promises on every log: each change once, in order, and visible."""
+
+import asyncio
+import re
+import socket
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import groupby
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from adapters.http.live.cursor import Cursors
+from adapters.postgres.connection import Address
+from domain.envelope import Submitted
+from tests.contract.live_site import Heard, Site, site
+from tests.contract.places import Place
+from tests.contract.test_projector import ask, live
+from tests.unit.given import opening
+
+pytestmark = pytest.mark.service
+
+
+def places(heard: Sequence[Heard]) -> list[tuple[int, int]]:
+    return [(one.data["partition"], one.data["sequence"]) for one in heard]
+
+
+async def everything(here: Site) -> set[tuple[int, int]]:
+    """The places of all events of the log."""
+    ends = [await here.log.end(n) for n in range(here.log.partitions)]
+    return {(n, sequence) for n, end in enumerate(ends) for sequence in range(1, end + 1)}
+
+
+def each_once_and_in_order(heard: Sequence[Heard]) -> None:
+    assert not [place for place, n in Counter(places(heard)).items() if n > 1]
+    by_ticket = sorted(heard, key=lambda one: str(one.data["ticket"]))
+    for _, changes in groupby(by_ticket, key=lambda one: str(one.data["ticket"])):
+        versions = [change.data["version"] for change in changes]
+        assert list(range(versions[0], versions[0] + len(versions))) == versions
+
+
+async def test_a_change_is_told_and_can_be_seen_by_who_hears_of_it(
+    place: Place, address: Address
+) -> None:
+    async with site(place, address) as here, here.api() as api, api.listening() as stream:
+        await stream.begun()
+        await live(here.asker, "9")
+        for heard in await stream.take(4):
+            ticket = (await api.client.get("/v1/tickets/9")).json()
+            assert heard.data["version"] <= ticket["version"]
+        events = (await api.client.get("/v1/tickets/9/events")).json()["rows"]
+        begin = str(Cursors(await ids(here)).at([0, 0, 0]))
+        async with api.listening(begin) as again:
+            told = [one.data for one in await again.take(len(events))]
+    same = ("version", "type", "time", "actor", "what", "details", "id", "command", "sequence")
+    assert [{name: row[name] for name in (*same, "data")} for row in events] == [
+        {name: one[name] for name in (*same, "data")} for one in told
+    ]
+    assert {("9", "tower")} == {(one["ticket"], one["project"]) for one in told}
+
+
+async def ids(here: Site) -> list[Any]:
+    return [(await here.log.genesis(n)).id for n in range(here.log.partitions)]
+
+
+async def test_a_client_hears_of_everything_once_while_the_api_is_started_again_and_again(
+    place: Place, address: Address
+) -> None:
+    """Two at first, as behind a balancer; each time the stream goes on at another one."""
+    heard: list[Heard] = []
+    async with site(place, address) as here:
+
+        async def work() -> None:
+            for n in range(0, 60, 6):
+                await asyncio.gather(*(live(here.asker, str(n + m)) for m in range(6)))
+
+        async with here.api() as first, here.api() as second:
+            async with first.listening() as stream:
+                await stream.begun()
+                working = asyncio.create_task(work())
+                heard += await stream.take(20)
+            async with second.listening(stream.id) as stream:
+                heard += await stream.take(20)
+        last = stream.id
+        while len(heard) < 240:
+            async with here.api() as api, api.listening(last) as stream:
+                heard += await stream.take(20)
+                api.api.stop()
+                heard += await stream.rest()
+                assert "this server stops" in stream.comments[-1]
+                last = stream.id
+        await working
+        wanted = await everything(here)
+        assert 300 == len(wanted)
+        async with here.api() as api, api.listening(last) as stream:
+            heard += await stream.take(len(wanted) - len(heard))
+        async with here.api() as api, api.listening(stream.id) as stream:
+            await ask(here.asker, "last", opening("A"))
+            assert "last" == (await stream.next()).data["ticket"]
+        assert wanted == set(places(heard))
+        each_once_and_in_order(heard)
+
+
+async def test_a_stream_has_what_was_asked_for_and_moves_on_all_the_same(
+    place: Place, address: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.http.live.response.KEPT", 0.1)
+    async with site(place, address) as here, here.api() as api:
+        started, tickets = "turnstile.ticket.task_started", ["1", "3"]
+        async with (
+            api.listening(ticket=tickets, type=started) as stream,
+            api.listening(project="tower") as of_project,
+            api.listening(project="another") as of_another,
+        ):
+            await of_another.begun()
+            await asyncio.gather(*(live(here.asker, str(n)) for n in range(4)))
+            found = await stream.take(2)
+            assert {("1", started), ("3", started)} == {
+                (one.data["ticket"], one.type) for one in found
+            }
+            wanted = await everything(here)
+            assert wanted == set(places(await of_project.take(len(wanted))))
+            last = ""
+            async with asyncio.timeout(10):
+                while last != of_project.id:
+                    last = await of_another.begun()
+
+
+async def test_two_hundred_streams_hear_the_same(place: Place, address: Address) -> None:
+    async with site(place, address) as here, here.api() as api:
+
+        async def hear() -> list[tuple[int, int]]:
+            limits = httpx.Limits(max_connections=1)
+            async with (
+                httpx.AsyncClient(base_url=api.client.base_url, limits=limits) as own,
+                own.stream("GET", "/v1/stream", timeout=30) as response,
+            ):
+                found: list[tuple[int, int]] = []
+                waiting.release()
+                async for line in response.aiter_lines():
+                    if line.startswith("data: "):
+                        data = httpx.Response(200, content=line[6:].encode()).json()
+                        found.append((data["partition"], data["sequence"]))
+                        if len(found) == 40:
+                            break
+                return found
+
+        waiting = asyncio.Semaphore(0)
+        hearing = [asyncio.create_task(hear()) for _ in range(200)]
+        for _ in hearing:
+            await waiting.acquire()
+        while api.live.hub.listeners < 200:
+            await asyncio.sleep(0.01)
+        await asyncio.gather(*(live(here.asker, str(n)) for n in range(10)))
+        first, *others = await asyncio.gather(*hearing)
+        assert [first] * 199 == others
+
+
+@pytest.mark.parametrize(
+    ("query", "last", "field"),
+    [
+        ({"tickets": "9"}, "", "tickets"),
+        ({"ticket": "a b"}, "", "ticket[0]"),
+        ({"type": "turnstile.ticket.odd"}, "", "type[0]"),
+        ({"project": ["a", "b"]}, "", "project"),
+        ({}, "odd", "Last-Event-ID"),
+        ({}, "=", "Last-Event-ID"),
+        ({}, "é", "Last-Event-ID"),
+        ({}, "a" * 20_000, "Last-Event-ID"),
+        ({}, "ahead", "Last-Event-ID"),
+        ({}, "another", "Last-Event-ID"),
+        ({}, "fewer", "Last-Event-ID"),
+    ],
+)
+async def test_what_is_wrong_with_a_stream_is_refused_with_its_field(
+    on_postgres: Place, address: Address, query: dict[str, Any], last: str, field: str
+) -> None:
+    async with site(on_postgres, address) as here, here.api() as api:
+        log = await ids(here)
+        cursors = {
+            "ahead": str(Cursors(log).at([0, 1, 0])),
+            "another": str(Cursors(log[::-1]).at([0, 0, 0])),
+            "fewer": str(Cursors(log).at([0, 0])),
+        }
+        given = cursors.get(last, last)
+        headers = [(b"Last-Event-ID", given.encode())] if last else []
+        response = await api.client.get("/v1/stream", params=query, headers=headers)
+        problem = response.json()
+        assert (422, field) == (response.status_code, problem["field"]), problem
+
+
+async def test_there_are_only_so_many_streams(on_postgres: Place, address: Address) -> None:
+    async with site(on_postgres, address) as here, here.api(streams=2) as api:
+        async with api.listening() as one, api.listening() as other:
+            await one.begun()
+            await other.begun()
+            refused = await api.client.get("/v1/stream")
+            assert (429, "5") == (refused.status_code, refused.headers["retry-after"])
+            assert refused.json()["type"].endswith(":too-many")
+        async with asyncio.timeout(10):
+            while api.live.hub.streams:
+                await asyncio.sleep(0.01)
+        async with api.listening() as again:
+            await again.begun()
+
+
+async def test_a_slow_reader_is_cut_off_and_goes_on_behind_what_it_had(
+    on_postgres: Place, address: Address
+) -> None:
+    bound = 64 * 1024
+    async with site(on_postgres, address) as here, here.api(bound=bound) as api:
+        slow, begun = await _slow(api.port)
+        opened = opening("A", labels={f"label{m}": "x" * 200 for m in range(30)})
+        async with api.listening() as quick:
+            await quick.begun()
+            heard: list[Heard] = []
+            n = 0
+            while not api.live.hub.dropped:
+                for _ in range(50):
+                    n += 1
+                    await ask(here.asker, str(n), opened)
+                    assert api.live.hub.waiting < 4 * bound
+                heard += await quick.take(n * 2 - len(heard))
+            text = begun + await asyncio.to_thread(_all_of, slow)
+            assert "too slow: come again with the Last-Event-ID" in text
+            told = text.count("\ndata: ")
+            last = re.findall("^id: (.*)$", text, re.MULTILINE)[-1]
+            async with api.listening(last) as again:
+                rest = await again.take(len(heard) - told)
+        assert 0 < told < len(heard)
+        assert set(places(heard)[told:]) == set(places(rest))
+
+
+async def _slow(port: int) -> tuple[socket.socket, str]:
+    """A reader that has heard where it begins, and then takes nothing."""
+    one = socket.socket()
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    await asyncio.to_thread(one.connect, ("127.0.0.1", port))
+    one.sendall(b"GET /v1/stream HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    begun = b""
+    while b"\n\nid: " not in begun or not begun.endswith(b"\n\n\r\n"):
+        begun += await asyncio.to_thread(one.recv, 4096)
+    return one, begun.decode()
+
+
+def _all_of(one: socket.socket) -> str:
+    found = bytearray()
+    with one, suppress(ConnectionError):
+        while part := one.recv(65536):
+            found += part
+    return found.decode()
+
+
+async def test_streams_end_at_once_when_the_api_stops(on_postgres: Place, address: Address) -> None:
+    async with site(on_postgres, address) as here, here.api() as api, api.listening() as stream:
+        await stream.begun()
+        began = asyncio.get_running_loop().time()
+        api.api.stop()
+        assert [] == await stream.rest()
+        assert asyncio.get_running_loop().time() - began < 2
+        assert "this server stops" in stream.comments[-1]
+
+
+async def test_an_answer_waits_for_what_its_reader_has_done(place: Place, address: Address) -> None:
+    async with site(place, address) as here, here.api() as api:
+        for n in range(10):
+            answer = await here.asker.ask(submitted(str(n)))
+            after = f"{answer.partition}:{answer.sequence}"
+            found = await api.client.get(f"/v1/tickets/{n}", params={"after": after})
+            assert 200 == found.status_code, found.text
+            events = await api.client.get(f"/v1/tickets/{n}/events", params={"after": after})
+            assert 1 <= len(events.json()["rows"])
+
+
+def submitted(ticket: str) -> Any:
+    return Submitted(
+        id=uuid4(), stream=f"ticket/{ticket}", actor="a test", command=opening("A", "B")
+    )
+
+
+@pytest.mark.parametrize(
+    "after", ["1", "a:b", "9:1", "0:99999999999999999999", "-1:1", "0:-1", ":"]
+)
+async def test_a_place_that_is_none_is_refused(
+    on_postgres: Place, address: Address, after: str
+) -> None:
+    async with site(on_postgres, address) as here, here.api() as api:
+        refused = await api.client.get("/v1/queue", params={"after": after})
+        assert (422, "after") == (refused.status_code, refused.json()["field"])
+
+
+async def test_views_that_do_not_come_are_not_waited_for_for_ever(
+    on_postgres: Place, address: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.http.after.PATIENCE", 0.1)
+    async with site(on_postgres, address) as here, here.api() as api:
+        late = await api.client.get("/v1/queue", params={"after": "0:1"})
+        assert (504, "after") == (late.status_code, late.json()["field"])
+        assert late.json()["type"].endswith(":view-behind")
