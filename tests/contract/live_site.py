@@ -77,6 +77,7 @@ class Site:
             queries = TicketQueries(await enter(open_pool(self.views, 2)))
             archive = Archive(await enter(open_pool(self.archive, 2)), CODEC)
             genesis = await genesis_of(self.log)
+            views = await self.opened()
             live = await enter(
                 open_live(self.views, self.archive, CODEC, genesis, streams=streams, bound=bound)
             )
@@ -85,7 +86,7 @@ class Site:
                 DECIDERS,
                 CODEC,
                 self.log,
-                views=await self.opened(),
+                views=views,
                 reading=TicketReading(queries, archive),
                 live=live,
             )

@@ -51,6 +51,11 @@ class StreamResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until it is over, the reader has left, or the server stops."""
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+        if scope["method"] == "HEAD":
+            self._hub.leave()
+            await send(start)
+            await send(_body(b"", more=False))
+            return
         sending = asyncio.create_task(self._send(send, start))
         left = asyncio.create_task(_left(receive))
         closed = asyncio.create_task(self._hub.closed.wait())

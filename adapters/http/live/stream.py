@@ -1,8 +1,6 @@
 """The endpoint of the live stream."""
 
-from typing import Annotated
-
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from adapters.http.endpoint import Endpoint, Stream
 from adapters.http.live.change import TYPES, Change, Wanted
@@ -14,16 +12,13 @@ from adapters.postgres.views.positions import Positions
 from domain.errors import Invalid
 from domain.workflow import Id, Line
 
-MANY = 1_000
-"""Of each condition."""
-
 
 class Streamed(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which changes: of one of these tickets, of this project, and of one of these types."""
 
-    ticket: Annotated[tuple[Id, ...], Meta(max_length=MANY)] = ()
+    ticket: tuple[Id, ...] = ()
     project: Line | None = None
-    type: Annotated[tuple[str, ...], Meta(max_length=MANY)] = ()
+    type: tuple[Line, ...] = ()
 
 
 class Streaming:
