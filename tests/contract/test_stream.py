@@ -15,6 +15,7 @@ import pytest
 from adapters.http.live.cursor import Cursors
 from adapters.postgres.connection import Address
 from domain.envelope import Submitted
+from domain.ticket import commands as c
 from tests.contract.live_site import Heard, Site, site
 from tests.contract.places import Place
 from tests.contract.test_projector import ask, live
@@ -293,3 +294,21 @@ async def test_views_that_do_not_come_are_not_waited_for_for_ever(
         late = await api.client.get("/v1/queue", params={"after": "0:1"})
         assert (504, "after") == (late.status_code, late.json()["field"])
         assert late.json()["type"].endswith(":view-behind")
+
+
+async def test_an_attempt_has_the_number_that_its_history_gives_it(
+    on_postgres: Place, address: Address
+) -> None:
+    async with site(on_postgres, address, 1) as here, here.api() as api:
+        async with api.listening() as stream:
+            await stream.begun()
+            await ask(here.asker, "9", opening("A"))
+            for n in range(3):
+                claim = c.Claim(task="A", worker=f"w{n}", request=f"r{n}")
+                token = await ask(here.asker, "9", claim)
+                await ask(here.asker, "9", c.Start(task="A", token=token))
+                await ask(here.asker, "9", c.ReturnClaim(task="A", token=token))
+            heard = await stream.take(11)
+        events = (await api.client.get("/v1/tickets/9/events")).json()["rows"]
+        assert [row["what"] for row in events] == [one.data["what"] for one in heard]
+        assert "attempt 3 (w2" in heard[-1].data["what"]
