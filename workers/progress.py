@@ -26,12 +26,10 @@ class Progress:
         log: Log,
         views: Sequence[View],
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        pause: float = PAUSE,
     ) -> None:
         self._log = log
         self._views = views
         self._clock = clock
-        self._pause = pause
         self._last: Sequence[Judged] = ()
         self._looked = float("-inf")
         self._one_look = asyncio.Lock()
@@ -40,7 +38,7 @@ class Progress:
         """All courses, judged; with a second look if one of them is behind. Raises Unavailable."""
         found = await self._judge(FRESH)
         if not all(one.is_well for one in found):
-            await asyncio.sleep(self._pause)
+            await asyncio.sleep(PAUSE)
             found = await self._judge(0)
         return found
 

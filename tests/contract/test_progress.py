@@ -95,7 +95,10 @@ async def test_it_is_ready_when_everything_is_at_the_end(place: Place, address: 
             assert {row["events"]} == {way["done"] for way in row["views"]}
 
 
-async def test_what_stands_is_named_with_what_to_do(place: Place, address: Address) -> None:
+async def test_what_stands_is_named_with_what_to_do(
+    place: Place, address: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.progress.PAUSE", 0.1)
     async with place.open(2, codec=CODEC) as log, asking(log) as asker:
         here = Site(log, asker, address, place)
         async with engine_on(log):
@@ -131,10 +134,11 @@ async def test_a_lost_notification_is_made_up_for_and_so_is_a_lost_connection(
     async with site(on_postgres, address, 1) as here, here.api() as api, api.listening() as stream:
         await stream.begun()
         connection = await connect(address)
-        await connection.execute(
+        ended = await connection.fetch(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
             f" AND query LIKE '%{address.schema}%'"
         )
+        assert len(ended) >= 1
         await connection.close()
         answer = await ask(here.asker, "1", opening("A"))
         assert 1 == answer

@@ -11,14 +11,16 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+import structlog.testing
 
+from adapters.asking import asking
 from adapters.http.live.cursor import Cursors
-from adapters.postgres.connection import Address
+from adapters.postgres.connection import Address, connect
 from domain.envelope import Submitted
 from domain.ticket import commands as c
-from tests.contract.live_site import Heard, Site, site
+from tests.contract.live_site import CODEC, Heard, Site, site
 from tests.contract.places import Place
-from tests.contract.test_projector import ask, live
+from tests.contract.test_projector import ask, engine_on, live
 from tests.unit.given import opening
 
 pytestmark = pytest.mark.service
@@ -312,3 +314,28 @@ async def test_an_attempt_has_the_number_that_its_history_gives_it(
         events = (await api.client.get("/v1/tickets/9/events")).json()["rows"]
         assert [row["what"] for row in events] == [one.data["what"] for one in heard]
         assert "attempt 3 (w2" in heard[-1].data["what"]
+
+
+async def test_an_event_that_this_process_is_too_old_for_is_not_passed_over(
+    on_postgres: Place, address: Address
+) -> None:
+    """A projector may be newer than this API; streams end until the API is upgraded, too."""
+    async with on_postgres.open(1, codec=CODEC) as log, asking(log) as asker:
+        here = Site(log, asker, address, on_postgres)
+        async with engine_on(log), here.projecting():
+            await live(asker, "1")
+            async with asyncio.timeout(20), here.api() as api:
+                await api.live.positions.reached(0, 5)
+        async with here.api() as api, api.listening() as stream:
+            last = await stream.begun()
+            await on_postgres.put_event(0, "turnstile.ticket.new_fangled", 1)
+            connection = await connect(here.views)
+            await connection.execute("UPDATE partitions SET sequence = 6")
+            await connection.close()
+            with structlog.testing.capture_logs() as said:
+                assert [] == await stream.rest()
+            assert "the log cannot be read on: see the log of this server" in stream.comments
+            [broken, *_] = [line for line in said if line["event"] == "stream_broken"]
+            assert "FutureEvent" == broken["kind"]
+            refused = await api.client.get("/v1/stream", headers={"Last-Event-ID": last})
+            assert 503 == refused.status_code

@@ -2,8 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from heapq import heappop, heappush
-from itertools import count
 
 import asyncpg
 import structlog
@@ -36,8 +34,7 @@ class Positions:
         self._sources = sources
         self._rung = asyncio.Event()
         self._changed = asyncio.Event()
-        self._waiting: dict[int, list[tuple[int, int, asyncio.Future[None]]]] = {}
-        self._numbers = count()
+        self._waiting: dict[int, set[tuple[int, asyncio.Future[None]]]] = {}
 
     def ring(self, payload: str) -> None:
         """Something has moved."""
@@ -80,14 +77,16 @@ class Positions:
         """Wait until all have come to an event."""
         if self.seen[partition] >= sequence:
             return
-        reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        waiting = self._waiting.setdefault(partition, [])
-        heappush(waiting, (sequence, next(self._numbers), reached))
-        await reached
+        waiter = sequence, asyncio.get_running_loop().create_future()
+        waiting = self._waiting.setdefault(partition, set())
+        waiting.add(waiter)
+        try:
+            await waiter[1]
+        finally:
+            waiting.discard(waiter)
 
     def _wake(self) -> None:
         for partition, waiting in self._waiting.items():
-            while waiting and (waiting[0][0] <= self.seen[partition] or waiting[0][2].done()):
-                _, _, reached = heappop(waiting)
-                if not reached.done():  # else whoever waited has gone
+            for sequence, reached in waiting:
+                if sequence <= self.seen[partition] and not reached.done():
                     reached.set_result(None)
