@@ -31,7 +31,8 @@ METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OP
 
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
-disable_created_metrics()  # a series more for each, and this process has begun with all of them
+# A series more for each, and this process has begun with all of them.
+disable_created_metrics()  # type: ignore[no-untyped-call] # it has no annotations
 
 
 class Metrics:
