@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+import structlog.testing
 
 from adapters.asking import asking
 from adapters.log import Log
@@ -128,20 +129,27 @@ async def test_it_is_judged_without_http(on_postgres: Place, address: Address) -
         assert all(one.is_well for one in await progress.judge())
 
 
-async def test_a_lost_notification_is_made_up_for_and_so_is_a_lost_connection(
+async def _cut(address: Address, which: str) -> None:
+    connection = await connect(address)
+    cut = await connection.fetch(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        f" WHERE application_name = 'turnstile' AND pid <> pg_backend_pid() AND {which}"
+    )
+    await connection.close()
+    assert cut
+
+
+async def test_a_lost_notification_is_made_up_for_and_so_are_lost_connections(
     on_postgres: Place, address: Address
 ) -> None:
     async with site(on_postgres, address, 1) as here, here.api() as api, api.listening() as stream:
         await stream.begun()
-        connection = await connect(address)
-        ended = await connection.fetch(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
-            f" AND query LIKE '%{address.schema}%'"
-        )
-        assert len(ended) >= 1
-        await connection.close()
-        answer = await ask(here.asker, "1", opening("A"))
-        assert 1 == answer
-        assert "1" == (await stream.next()).data["ticket"]
-        found = await api.client.get("/v1/tickets/1", params={"after": "0:2"})
+        await _cut(address, f"query LIKE 'LISTEN%' AND query LIKE '%{address.schema}%'")
+        await ask(here.asker, "1", opening("A"))
+        assert ["1", "1"] == [one.data["ticket"] for one in await stream.take(2)]
+        with structlog.testing.capture_logs():
+            await _cut(address, "true")
+            await ask(here.asker, "2", opening("A"))
+            assert ["2", "2"] == [one.data["ticket"] for one in await stream.take(2)]
+        found = await api.client.get("/v1/tickets/2", params={"after": "0:4"})
         assert 200 == found.status_code

@@ -1,7 +1,8 @@
 """The hub: reads each event once for all readers of this process.
 
-It is woken when the views have moved, waits a moment for more, and reads of each partition what is
-new up to where the views *and* the archive have come: whoever hears of a change finds it in both.
+It is woken when the views have moved, though not at once after the last time, and reads of each
+partition what is new up to where the views *and* the archive have come: whoever hears of a change
+finds it in both.
 A reader that comes again reads the archive by itself up to where the hub is, and joins it there.
 """
 
@@ -21,7 +22,7 @@ from adapters.log import Unavailable
 from adapters.postgres.views.positions import Positions
 
 TOGETHER: Final = 0.03
-"""Seconds for which changes are gathered."""
+"""Seconds between two rounds, at least: so what comes meanwhile is gathered."""
 
 PAGE: Final = 500
 """Events that are read and told at once; telling them must not keep the event loop for long."""
@@ -78,10 +79,13 @@ class Hub:
 
     async def run(self) -> None:
         """Hand out what comes, for ever."""
+        now = asyncio.get_running_loop().time
+        began = now()
         while True:
             if not self._is_behind():
                 await self._positions.changed()
-            await asyncio.sleep(TOGETHER)
+            await asyncio.sleep(began + TOGETHER - now())  # not at all where it was quiet
+            began = now()
             try:
                 await self._round()
                 self._broken = False

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import asyncpg
 import structlog
 
-from adapters.log import Unavailable
 from adapters.postgres.connection import Bell, translated
 from adapters.postgres.statements import load
 
@@ -53,8 +52,8 @@ class Positions:
             self._rung.clear()
             try:
                 await self.look()
-            except (Unavailable, asyncpg.PostgresError) as error:
-                log.warning("positions_unknown", error=str(error))
+            except Exception as error:  # also a view that is being put in another's place
+                log.warning("positions_unknown", error=repr(error))
             await asyncio.sleep(PAUSE)
 
     async def look(self) -> None:
