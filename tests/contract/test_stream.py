@@ -328,3 +328,34 @@ async def test_an_event_that_this_process_is_too_old_for_is_not_passed_over(
             assert "FutureEvent" == broken["kind"]
             refused = await api.client.get("/v1/stream", headers={"Last-Event-ID": last})
             assert 503 == refused.status_code
+
+
+async def test_a_reader_that_is_ahead_of_the_views_waits_and_hears_nothing_twice(
+    on_postgres: Place, address: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes from a process that was quicker, or the views are being folded anew."""
+    monkeypatch.setattr("adapters.http.live.response.KEPT", 0.05)
+    async with (
+        on_postgres.open(3, codec=CODEC) as log,
+        engine_on(log),
+        asking(log) as asker,
+    ):
+        here = Site(log, asker, address, on_postgres)
+        await asyncio.gather(*(live(asker, str(n)) for n in range(6)))
+        ends = [await log.end(n) for n in range(3)]
+        cursor = str(Cursors(await ids(here)).at(ends))
+        async with here.api() as api, api.listening(cursor) as stream:
+            assert cursor == await stream.begun()
+            hearing = asyncio.create_task(stream.next())
+            async with asyncio.timeout(10):
+                while "waiting for the views" not in stream.comments:
+                    await asyncio.sleep(0.01)
+            async with here.projecting():
+                await asyncio.gather(
+                    *(api.live.positions.reached(n, end) for n, end in enumerate(ends))
+                )
+                await ask(asker, "new", opening("A"))
+                heard = [await hearing, await stream.next()]
+                assert ["new", "new"] == [one.data["ticket"] for one in heard]
+                async with api.listening(heard[0].id) as again:
+                    assert heard[1].data == (await again.next()).data
