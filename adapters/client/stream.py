@@ -170,7 +170,11 @@ class Changes:
 
         After the HTML Living Standard, 9.2.6.
         """
-        headers = {"accept": "text/event-stream", "cache-control": "no-store"}
+        headers = {
+            "accept": "text/event-stream",
+            "accept-encoding": "identity",  # who compresses on the way may wait for more
+            "cache-control": "no-store",
+        }
         if self._read_id is not None:
             headers["last-event-id"] = self._read_id
         streaming = self._connection.streaming(
