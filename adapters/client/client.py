@@ -96,9 +96,11 @@ class Client(Steering):
             asyncio.timeout(timeout),
             self.changes(ticket=name, type=ENDINGS) as changes,
         ):
-            await _within(LOOK, changes.opened())
-            while not (found := await self.ticket(name, after=after)).has_ended:
-                await _within(LOOK, _hear(changes))
+            found = await self.ticket(name, after=after)
+            if not found.has_ended:
+                await _within(LOOK, changes.opened())
+                while not (found := await self.ticket(name)).has_ended:
+                    await _within(LOOK, _hear(changes))
             return found
 
     # ------------------------------------------------------------------- tokens and dead letters

@@ -181,6 +181,9 @@ class Changes:
             "GET", path("stream"), query=self._query, headers=headers, silence=SILENCE
         )
         async with streaming as answer, aclosing(lines(answer)) as read:
+            kind = answer.headers.get("content-type", "")
+            if not kind.startswith("text/event-stream"):
+                raise TurnstileError(f"{answer.request.url} is no stream of events but {kind!r}")
             self._opened.set()
             message = Message()
             async for line in read:
