@@ -76,6 +76,12 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     """The name of this process among its like, for people to read."""
     http: Annotated[str, Meta(pattern=r"^[^\s:]+:[0-9]{1,5}$")] = "127.0.0.1:8080"
     """Where the API listens, `host:port`; port 0 is any that is free."""
+    url: Annotated[str, Meta(pattern=r"\Ahttps?://[^\s]+\Z")] | None = None
+    """Where the command line finds the API; without one, at `http`."""
+    token: Annotated[str, Meta(pattern=r"\A[\x21-\x7e]+\Z")] | None = None
+    """With what the command line shows who asks; without one, that of the data directory."""
+    reading: Literal["public", "token"] = "public"
+    """Whether anybody may read, or who has a token only."""
     lease: Annotated[float, Meta(gt=0, le=3_600)] = 6.0
     """Seconds after which an engine that is not heard of loses its partitions. Kafka's brokers
     take 6 at the least, unless configured."""
@@ -96,13 +102,14 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
             # Rather too much than too little: a password may hold what should have been escaped.
             url = re.sub(r"(//[^:@/]*):.*@", r"\1:***@", self.database_url)
             settings["database_url"] = re.sub(r"(password=)[^&\s]+", r"\1***", url)
-        if self.kafka_password is not None:
-            settings["kafka_password"] = "***"
+        for secret in ("kafka_password", "token"):
+            if settings[secret] is not None:
+                settings[secret] = "***"
         return settings
 
 
-def read(environment: Mapping[str, str]) -> Config:
-    """The configuration of this process. Raises ConfigError."""
+def read(environment: Mapping[str, str], options: Mapping[str, str] | None = None) -> Config:
+    """The configuration of this process; *options* win over everything. Raises ConfigError."""
     settings: dict[str, Any] = {"name": _hostname()}
     if file := environment.get("TURNSTILE_CONFIG"):
         try:
@@ -120,6 +127,7 @@ def read(environment: Mapping[str, str]) -> Config:
             settings[name] = _table(name, value) if name == "intake" else value
         elif meant := get_close_matches(name, fields, n=1, cutoff=0.85):
             raise ConfigError(f"there is no {key}: is TURNSTILE_{meant[0].upper()} meant?")
+    settings |= options or {}
     _check_tables(settings.get("intake"))
     try:
         config = msgspec.convert(settings, Config, strict=False)

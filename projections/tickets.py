@@ -104,6 +104,10 @@ class Views:
                 missing.add(id_)
         return missing
 
+    def known(self, id_: str) -> View:
+        """The rows of a ticket that is known."""
+        return self._views[id_]
+
     def load(self, views: Iterable[View]) -> None:
         """Know these, as their rows say."""
         for view in views:

@@ -8,11 +8,16 @@ from typing import Final
 
 import msgspec
 from msgspec import Struct
+from starlette.applications import Starlette
 
+from adapters.asking import asking
 from adapters.codec import Codec
 from adapters.config import Config
 from adapters.http.app import application
+from adapters.http.commands import TicketCommands
+from adapters.http.gate import Gate
 from adapters.http.tickets import TicketReading
+from adapters.http.tokens import TokenDesk
 from adapters.kafka import log as kafka
 from adapters.kafka.connection import Address as KafkaAddress
 from adapters.kafka.requests import open_requests
@@ -22,6 +27,8 @@ from adapters.postgres.archive import Archive
 from adapters.postgres.connection import Address as PostgresAddress
 from adapters.postgres.connection import open_pool
 from adapters.postgres.server import ServerError, shared
+from adapters.postgres.tokens import Tokens
+from adapters.postgres.tokens import prepare as prepare_tokens
 from adapters.postgres.views.history import open_history
 from adapters.postgres.views.queries import TicketQueries
 from adapters.postgres.views.tickets import open_tickets
@@ -32,6 +39,7 @@ from domain.decider import Deciders
 from domain.kinds import DECIDERS
 from workers.api import Api
 from workers.engine import Engine, Pace
+from workers.first_token import first_token
 from workers.intake import Intake
 from workers.projector import Projector
 from workers.rebuild import Progress, Rebuild
@@ -53,7 +61,7 @@ class Service(Struct, frozen=True):
     log: Log
     database: PostgresAddress | None = None
     views: Sequence[View] = ()
-    reading: TicketReading | None = None
+    application: Starlette | None = None
 
     def engine(self, watchdog: Watchdog | None = None) -> Engine:
         """An engine of this service."""
@@ -80,9 +88,9 @@ class Service(Struct, frozen=True):
         return Projector(self.config.name, self.log, self.views, watchdog=watchdog)
 
     def api(self, watchdog: Watchdog | None = None) -> Api:
-        """The API of this service, which was assembled with pools."""
-        assert self.reading is not None
-        return Api(application(self.reading.endpoints()), self.config.http, watchdog)
+        """The API of this service, which was assembled with it."""
+        assert self.application is not None
+        return Api(self.application, self.config.http, watchdog)
 
     def rebuild(self, name: str, progress: Progress) -> Rebuild:
         """What folds the view of this name again."""
@@ -93,12 +101,12 @@ class Service(Struct, frozen=True):
 
 @asynccontextmanager
 async def assemble(
-    config: Config, *, views: Sequence[str] | None = None, reading: bool = False
+    config: Config, *, views: Sequence[str] | None = None, http: bool = False
 ) -> AsyncIterator[Service]:
     """Open what the configuration names. Raises LogError.
 
     With *views*, be they none, there is a database for them, and those of these names are opened;
-    with *reading* so that they can be asked.
+    with *http* so that they can be asked over it.
     """
     codec = Codec(DECIDERS)
     async with AsyncExitStack() as stack:
@@ -109,9 +117,9 @@ async def assemble(
             database = await stack.enter_async_context(_database(config))
             opened = [await _OPENING[name](service, address_of(database, name)) for name in views]
             service = msgspec.structs.replace(service, database=database, views=opened)
-            if reading:
-                asked = await stack.enter_async_context(_reading(service, database))
-                service = msgspec.structs.replace(service, reading=asked)
+            if http:
+                opened_http = await stack.enter_async_context(_http(service, database))
+                service = msgspec.structs.replace(service, application=opened_http)
         yield service
 
 
@@ -139,14 +147,38 @@ async def _in_postgres(config: Config, codec: Codec) -> AsyncIterator[Log]:
 
 
 @asynccontextmanager
-async def _reading(service: Service, database: PostgresAddress) -> AsyncIterator[TicketReading]:
-    """What answers from the views, and from the archive wherever it is."""
-    archive = address_of(database, "history") if service.config.kafka else database
+async def _http(service: Service, database: PostgresAddress) -> AsyncIterator[Starlette]:
+    """What answers over HTTP: from the views, from the archive wherever it is, and from engines."""
+    config = service.config
+    archive = address_of(database, "history") if config.kafka else database
+    access = address_of(database, "access")
+    await prepare_tokens(access)
     async with (
         open_pool(address_of(database, "tickets"), POOL) as views,
         open_pool(archive, POOL) as events,
+        open_pool(access, 2) as secrets,
+        asking(service.log) as asker,
     ):
-        yield TicketReading(TicketQueries(views), Archive(events, service.codec))
+        tokens = Tokens(secrets)
+        await first_token(tokens, config.data)
+        yield application(
+            (
+                *TicketReading(TicketQueries(views), Archive(events, service.codec)).endpoints(),
+                *TicketCommands(asker).endpoints(),
+                *TokenDesk(tokens).endpoints(),
+            ),
+            Gate(tokens, reading_is_public=config.reading == "public"),
+        )
+
+
+@asynccontextmanager
+async def tokens_of(config: Config) -> AsyncIterator[Tokens]:
+    """The tokens of a service, without the service. Raises LogError."""
+    async with _database(config) as database:
+        access = address_of(database, "access")
+        await prepare_tokens(access)
+        async with open_pool(access, 1) as pool:
+            yield Tokens(pool)
 
 
 def views_of(config: Config) -> Sequence[str]:

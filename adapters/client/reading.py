@@ -73,10 +73,17 @@ class Reading:
         return self._pages(Ticket, path("tickets"), query)
 
     def tasks(
-        self, ticket: str, *, state: Words = (), after: str | None = None
+        self,
+        ticket: str,
+        *,
+        state: Words = (),
+        version: int | None = None,
+        at: datetime | None = None,
+        after: str | None = None,
     ) -> AsyncIterator[Task]:
-        """The ticket's tasks, in the order of its workflow."""
-        return self._pages(Task, path("tickets", ticket, "tasks"), {"state": state, "after": after})
+        """The ticket's tasks in the order of its workflow, as they are or as they were."""
+        query = {"state": state, "version": version, "at": at, "after": after}
+        return self._pages(Task, path("tickets", ticket, "tasks"), query)
 
     def attempts(
         self, ticket: str, *, task: str | None = None, after: str | None = None

@@ -8,25 +8,27 @@ import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from adapters.http import problems
-from adapters.http.endpoint import Endpoint, read_body, read_parameter, read_query
-from adapters.http.openapi import document
-from adapters.http.problems import Refusal
-from adapters.log import LogError
-from domain.errors import Refused, TooLarge
+from adapters.http.endpoint import Asked, Endpoint, Lines, read_body, read_parameter, read_query
+from adapters.http.gate import Gate
+from adapters.http.openapi import LINES, document
+from domain.errors import TooLarge
 from domain.workflow import Id
 
 BODY: Final = 1024 * 1024
-"""Bytes of a request's body, at most."""
+"""Bytes of a request's body, at most; and of each line where there are many."""
+
+MANY: Final = 16 * BODY
+"""Bytes of a body of many lines, at most."""
 
 log = structlog.get_logger()
 _encode: Final = msgspec.json.Encoder().encode
 
 
-def application(endpoints: Sequence[Endpoint]) -> Starlette:
+def application(endpoints: Sequence[Endpoint], gate: Gate) -> Starlette:
     """What serves these endpoints, and describes them at `/v1/openapi.json`."""
     described = _encode(document(endpoints))
 
@@ -36,67 +38,78 @@ def application(endpoints: Sequence[Endpoint]) -> Starlette:
     return Starlette(
         routes=[
             Route("/v1/openapi.json", describe),
-            *(Route(one.path, _handler(one), methods=[one.method]) for one in endpoints),
+            *(
+                Route(path, _one_of(handlers), methods=list(handlers))
+                for path, handlers in _by_path(endpoints, gate).items()
+            ),
         ],
-        exception_handlers={
-            Refusal: _refusal,
-            Refused: _refused,
-            LogError: _unavailable,
-            HTTPException: _http,
-            Exception: _mistake,
-        },
+        exception_handlers=dict.fromkeys((*problems.KNOWN, HTTPException, Exception), _refused),
     )
 
 
-def _handler(endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def _by_path(endpoints: Sequence[Endpoint], gate: Gate) -> dict[str, dict[str, Handler]]:
+    """Who handles which method of each path."""
+    paths: dict[str, dict[str, Handler]] = {}
+    for one in endpoints:
+        paths.setdefault(one.path, {})[one.method] = _handler(one, gate)
+    return paths
+
+
+def _one_of(handlers: dict[str, Handler]) -> Handler:
     async def handle(request: Request) -> Response:
+        return await handlers["GET" if request.method == "HEAD" else request.method](request)
+
+    return handle
+
+
+def _handler(endpoint: Endpoint, gate: Gate) -> Handler:
+    async def handle(request: Request) -> Response:
+        asked = await gate.admit(request, endpoint.scope)
+        if endpoint.lines is not None and _media_type(request) == LINES:
+            return await _many(request, endpoint.lines, asked)
         given: dict[str, Any] = {
             name: read_parameter(name, value, Id) for name, value in request.path_params.items()
         }
         if endpoint.query is not None:
             given["query"] = read_query(request.query_params, endpoint.query)
         if endpoint.body is not None:
-            given["body"] = read_body(await _body(request), endpoint.body)
+            given["body"] = read_body(await _body(request, BODY) or b"{}", endpoint.body)
+        if not endpoint.reads:
+            given["asked"] = asked
         answer = await endpoint.answer(**given)
-        return Response(_encode(answer), media_type="application/json")
+        return Response(_encode(answer), endpoint.status, media_type="application/json")
 
     return handle
 
 
-async def _body(request: Request) -> bytes:
+async def _many(request: Request, lines: Lines, asked: Asked) -> Response:
+    """All lines are here before the first is answered: who sends need not read meanwhile."""
+    body = await _body(request, MANY)
+    answers = lines(body.splitlines(), asked)
+    return StreamingResponse(answers, media_type=LINES)
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+
+async def _body(request: Request, limit: int) -> bytes:
     """What was sent, as long as it is not too much. Raises TooLarge."""
     parts = bytearray()
     async for part in request.stream():
         parts += part
-        if len(parts) > BODY:
-            raise TooLarge(field="body", size=len(parts), limit=BODY)
+        if len(parts) > limit:
+            raise TooLarge(field="body", size=len(parts), limit=limit)
     return bytes(parts)
 
 
-async def _refusal(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Refusal)
-    return problems.response(error.problem)
-
-
 async def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Refused)
-    return problems.response(problems.of(error))
-
-
-async def _unavailable(request: Request, error: Exception) -> Response:
-    log.warning("request_unavailable", path=request.url.path, error=str(error))
-    away = "What answers this is away; try again."
-    return problems.response(Refusal(503, "unavailable", away).problem)
-
-
-async def _http(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    status = error.status_code if error.status_code in problems.TITLES else 400
-    response = problems.response(Refusal(status, "http", f"{error.detail}.").problem)
-    response.headers.update(error.headers or {})
-    return response
-
-
-async def _mistake(request: Request, error: Exception) -> Response:
-    log.error("request_failed", path=request.url.path, exc_info=error)
-    return problems.response(Refusal(500, "mistake", "The log says more.").problem)
+    """A problem for whatever was raised; what is a mistake of ours, the log tells."""
+    refusal = problems.of_any(error)
+    if refusal.problem.status >= 500:
+        mistake = None if isinstance(error, problems.KNOWN) else error
+        log.error("request_failed", path=request.url.path, error=str(error), exc_info=mistake)
+    return problems.response(refusal.problem, refusal.headers)

@@ -1,13 +1,30 @@
 """An endpoint: what may be asked, what comes back, and who answers."""
 
-from collections.abc import Awaitable, Callable
-from typing import Any, get_origin
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, Final, get_origin
 
 import msgspec
 from msgspec import Struct
 from starlette.datastructures import QueryParams
 
+from adapters.access import Scope
 from domain.errors import Invalid
+
+_ABOUT_FIELD: Final = re.compile(
+    r"Object (missing required|contains unknown) field `([^`]*)`"
+).match
+
+
+class Asked(Struct, frozen=True):
+    """Who asks, and the key under which the same request is the same, if there is one."""
+
+    actor: str
+    key: str | None = None
+
+
+Lines = Callable[[Sequence[bytes], Asked], AsyncIterator[bytes]]
+"""Answers many lines, each with one."""
 
 
 class Endpoint(Struct, frozen=True):
@@ -16,7 +33,8 @@ class Endpoint(Struct, frozen=True):
     `path` has its parameters in braces; `query` is a struct of what may follow the question mark,
     `body` the type of what is sent. `problems` are the statuses with which it may be refused,
     beside those that every endpoint has. The `answer` is called with the path's parameters, the
-    query and the body, as far as it has them.
+    query and the body, as far as it has them; where it takes another `scope` than that of reading,
+    also with who has `asked`. Where many of these bodies may come at once, `lines` answers those.
     """
 
     method: str
@@ -27,6 +45,20 @@ class Endpoint(Struct, frozen=True):
     query: type[Struct] | None = None
     body: Any = None
     problems: tuple[int, ...] = ()
+    scope: Scope = Scope.READ
+    status: int = 200
+    lines: Lines | None = None
+    name: str = ""
+
+    @property
+    def operation(self) -> str:
+        """What it is called in the description."""
+        return self.name or self.answer.__name__
+
+    @property
+    def reads(self) -> bool:
+        """Whether it changes nothing."""
+        return self.scope is Scope.READ
 
 
 def read_query(params: QueryParams, kind: type[Struct]) -> Any:
@@ -44,7 +76,7 @@ def read_query(params: QueryParams, kind: type[Struct]) -> Any:
             raise Invalid(field=name, reason="it is there more than once")
         else:
             given[name] = values[0]
-    return _converted(given, kind)
+    return converted(given, kind)
 
 
 def is_many(type_: Any) -> bool:
@@ -62,22 +94,25 @@ def read_body(body: bytes, kind: Any) -> Any:
 
 def read_parameter(name: str, value: str, kind: Any) -> Any:
     """A parameter of the path. Raises Invalid."""
-    return _converted({name: value}, msgspec.defstruct("Path", [(name, kind)]), name)
+    return getattr(converted({name: value}, msgspec.defstruct("Path", [(name, kind)])), name)
 
 
-def _converted(given: dict[str, Any], kind: Any, only: str | None = None) -> Any:
+def converted(given: Any, kind: Any, *, strict: bool = False) -> Any:
+    """What was given as this *kind*; unless *strict* text may be a number. Raises Invalid."""
     try:
-        converted = msgspec.convert(given, kind, strict=False)
+        return msgspec.convert(given, kind, strict=strict)
     except msgspec.ValidationError as error:
         raise _invalid(error) from error
-    return converted if only is None else getattr(converted, only)
 
 
 def _invalid(error: Exception) -> Invalid:
     """What msgspec says, with the field apart."""
     reason, _, path = str(error).partition(" - at `$")
-    field = path.rstrip("`").lstrip(".") or "body"
-    return Invalid(field=field, reason=_lowered(reason))
+    field = path.rstrip("`").lstrip(".")
+    if about := _ABOUT_FIELD(reason):
+        field = f"{field}.{about[2]}" if field else about[2]
+        reason = "it is missing" if about[1] == "missing required" else "there is no such field"
+    return Invalid(field=field or "body", reason=_lowered(reason))
 
 
 def _lowered(sentence: str) -> str:

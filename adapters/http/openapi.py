@@ -8,10 +8,17 @@ import msgspec
 
 from adapters.http.endpoint import Endpoint
 from adapters.http.problems import CONTENT_TYPE, TITLES, Problem
+from adapters.schemas import spelled
 from domain.workflow import Id
 
-ALWAYS: Final = (422, 500, 503)
+ALWAYS: Final = (401, 422, 500, 503)
 """Statuses with which every endpoint may refuse."""
+
+CHANGES: Final = (403, 404, 409, 413, 504)
+"""Statuses with which those may refuse that change something."""
+
+LINES: Final = "application/x-ndjson"
+"""Many bodies in one request: one a line, and an answer to each in their order."""
 
 VERSION: Final = "1.0.0"
 REF: Final = "#/components/schemas/{name}"
@@ -28,7 +35,7 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     for one in endpoints:  # they are described as parameters
         if one.query is not None:
             components.pop(_name(of[id(one.query)]), None)
-    return {
+    described: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {
             "title": "Turnstile",
@@ -37,8 +44,13 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": paths,
-        "components": {"schemas": components},
+        "components": {
+            "schemas": components,
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
     }
+    spelt: dict[str, Any] = spelled(described)
+    return spelt
 
 
 def _types(endpoints: Sequence[Endpoint]) -> Iterator[Any]:
@@ -57,26 +69,48 @@ def _operation(
 ) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "summary": one.summary,
-        "operationId": one.answer.__name__,
+        "operationId": one.operation,
         "parameters": [
             *(
                 {"name": name, "in": "path", "required": True, "schema": of[id(Id)]}
                 for name in re.findall(r"{(\w+)}", one.path)
             ),
             *(_parameters(of[id(one.query)], components) if one.query is not None else ()),
+            *(() if one.reads else _HEADERS),
         ],
         "responses": {
-            "200": _content("It is done", "application/json", of[id(one.returns)]),
+            str(one.status): _content("It is done", "application/json", of[id(one.returns)]),
             **{
                 str(status): _content(TITLES[status], CONTENT_TYPE, of[id(Problem)])
-                for status in sorted({*ALWAYS, *one.problems})
+                for status in sorted({*ALWAYS, *one.problems, *(() if one.reads else CHANGES)})
             },
         },
+        "security": [{"token": []}, *([{}] if one.reads else ())],
     }
+    if not one.reads:
+        operation["description"] = f"Needs a token with the scope `{one.scope}`."
     if one.body is not None:
         body = {"application/json": {"schema": of[id(one.body)]}}
         operation["requestBody"] = {"required": True, "content": body}
+        if one.lines is not None:
+            many = {"schema": {"type": "string"}}
+            body[LINES] = many
+            operation["responses"]["200"] = _content("An answer a line", LINES, many["schema"])
     return operation
+
+
+_HEADERS: Final = [
+    {
+        "name": name,
+        "in": "header",
+        "description": description,
+        "schema": {"type": "string", "minLength": 1, "maxLength": 128},
+    }
+    for name, description in (
+        ("Idempotency-Key", "The same request under the same key is done once."),
+        ("On-Behalf-Of", "Whom the holder of the token asks for; the history names both."),
+    )
+]
 
 
 def _parameters(schema: dict[str, Any], components: dict[str, Any]) -> Iterator[dict[str, Any]]:

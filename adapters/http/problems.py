@@ -1,11 +1,16 @@
 """How a request is refused: problem details (RFC 9457), a stable type and the field at fault."""
 
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import msgspec
 from msgspec import Struct
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from adapters.asking import NoAnswer
+from adapters.log import LogError
+from domain import envelope
 from domain.errors import Conflict, Invalid, Missing, Refused, TooLarge
 
 CONTENT_TYPE: Final = "application/problem+json"
@@ -21,6 +26,8 @@ STATUS: Final[tuple[tuple[type[Refused], int], ...]] = (
 
 TITLES: Final = {
     400: "The request cannot be read",
+    401: "Nobody knows who asks",
+    403: "The token is not for this",
     404: "There is no such thing",
     405: "This cannot be done here",
     409: "The state does not permit it",
@@ -46,19 +53,76 @@ class Problem(Struct, frozen=True, omit_defaults=True):
 
 
 class Refusal(Exception):
-    """The request is refused with a problem."""
+    """The request is refused with a problem; `headers` go with it."""
 
-    def __init__(self, status: int, type_: str, detail: str, field: str | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        type_: str,
+        detail: str,
+        field: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(detail)
         self.problem = Problem(f"{BASE}{type_}", TITLES[status], status, detail, field)
+        self.headers = headers
 
 
-def of(refused: Refused) -> Problem:
-    """The problem that a refusal of the domain is."""
-    status = next((status for kind, status in STATUS if isinstance(refused, kind)), 409)
-    return Problem(f"{BASE}{refused.type}", TITLES[status], status, str(refused), refused.field)
+def of(refused: Refused) -> Refusal:
+    """What a refusal of the domain is over HTTP."""
+    return Refusal(_status(type(refused)), refused.type, str(refused), refused.field)
 
 
-def response(problem: Problem) -> Response:
+def of_answer(refusal: envelope.Refusal) -> Refusal:
+    """What an engine's refusal of a command is over HTTP."""
+    return Refusal(_STATUS.get(refusal.type, 409), refusal.type, refusal.detail, refusal.field)
+
+
+KNOWN: Final = (Refusal, Refused, NoAnswer, LogError)
+"""What is raised in the course of things."""
+
+
+def of_any(error: Exception) -> Refusal:
+    """What any error is over HTTP. A mistake of ours is told to the log, and not to who asked."""
+    match error:
+        case Refusal():
+            return error
+        case Refused():
+            return of(error)
+        case NoAnswer():
+            return Refusal(504, "no-answer", _NO_ANSWER)
+        case LogError():
+            return Refusal(503, "unavailable", "What answers this is away; try again.")
+        case HTTPException(status_code=status) if status in TITLES:
+            return Refusal(status, "http", f"{error.detail}.", headers=error.headers)
+        case HTTPException():
+            return Refusal(400, "http", f"{error.detail}.")
+        case _:
+            return Refusal(500, "mistake", "The log says more.")
+
+
+_NO_ANSWER: Final = (
+    "No engine has answered in time. What was asked may still be done: ask again with the same "
+    "Idempotency-Key, and it is done once."
+)
+
+
+def response(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
     """The problem as an answer."""
-    return Response(msgspec.json.encode(problem), problem.status, media_type=CONTENT_TYPE)
+    return Response(msgspec.json.encode(problem), problem.status, headers, CONTENT_TYPE)
+
+
+def _status(kind: type[Refused]) -> int:
+    return next((status for above, status in STATUS if issubclass(kind, above)), 409)
+
+
+def _kinds(kind: type[Refused]) -> Iterator[type[Refused]]:
+    yield kind
+    for below in kind.__subclasses__():
+        yield from _kinds(below)
+
+
+UNFIT: Final = "unfit"
+"""The type of an engine's refusal of a command that it has put aside."""
+
+_STATUS: Final = {kind.type: _status(kind) for kind in _kinds(Refused)} | {UNFIT: 422}

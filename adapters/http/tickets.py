@@ -11,6 +11,8 @@ from adapters.http.problems import Refusal
 from adapters.postgres.archive import Archive
 from adapters.postgres.views.queries import TicketQueries
 from domain.envelope import Recorded
+from domain.errors import Invalid
+from domain.ticket.commands import Instant
 from projections.history import rows as told
 from projections.queries import (
     AttemptFilter,
@@ -22,15 +24,33 @@ from projections.queries import (
     TicketFilter,
 )
 from projections.rows import Attempt, Result, Task, Ticket
+from projections.then import as_it_was, tasks_of
+from projections.tickets import KIND, View
+
+Version = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 
 
 class Events(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Events behind version `after`, none behind version `until` or later than `at`."""
 
     limit: Limit = 100
-    after: Annotated[int, Meta(ge=0)] = 0
-    until: Annotated[int, Meta(ge=1)] | None = None
-    at: Annotated[datetime, Meta(tz=True)] | None = None
+    after: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
+    until: Version | None = None
+    at: Instant | None = None
+
+
+class Then(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """As it is now, or as it was at a version or an instant."""
+
+    version: Version | None = None
+    at: Instant | None = None
+
+
+class ThenTasks(TaskFilter, frozen=True, kw_only=True):
+    """Tasks as they are now, or as they were at a version or an instant."""
+
+    version: Version | None = None
+    at: Instant | None = None
 
 
 class Happened(Struct, frozen=True):
@@ -63,8 +83,8 @@ class TicketReading:
         of_one = partial(asks, problems=(404,))
         return (
             asks(tickets, "Tickets, newest first", Page[Ticket], self.tickets, TicketFilter),
-            of_one(one, "A ticket", Ticket, self.ticket),
-            of_one(f"{one}/tasks", "Its tasks", Page[Task], self.tasks, TaskFilter),
+            of_one(one, "A ticket, as it is or as it was", Ticket, self.ticket, Then),
+            of_one(f"{one}/tasks", "Its tasks", Page[Task], self.tasks, ThenTasks),
             of_one(
                 f"{one}/attempts", "Attempts at it", Page[Attempt], self.attempts, AttemptFilter
             ),
@@ -77,31 +97,62 @@ class TicketReading:
         """Tickets, newest first."""
         return await self._queries.tickets(query)
 
-    async def ticket(self, ticket: str) -> Ticket:
+    async def ticket(self, ticket: str, query: Then) -> Ticket:
         """The ticket. Raises Refusal if there is none."""
+        if query.version is None and query.at is None:
+            return await self._ticket(ticket)
+        return (await self._then(ticket, query.version, query.at)).ticket
+
+    async def _ticket(self, ticket: str) -> Ticket:
         found = await self._queries.ticket(ticket)
         if found is None:
             raise Refusal(404, "unknown-ticket", f"There is no ticket {ticket!r}.", "ticket")
         return found
 
-    async def tasks(self, ticket: str, query: TaskFilter) -> Page[Task]:
+    async def _then(self, ticket: str, version: int | None, at: datetime | None) -> View:
+        """The ticket as it was. Raises Refusal if it was not there."""
+        if version is not None and at is not None:
+            raise Invalid(field="at", reason="there is a version already; give one of them")
+        events: list[Recorded] = []
+        while some := await self._archive.events(
+            f"{KIND}{ticket}", len(events), until=version, at=at
+        ):
+            events += some
+        now = await self._ticket(ticket)
+        if not events or (version is not None and len(events) < version):
+            then = f"of version {version}" if version is not None else f"at {at}"
+            raise Refusal(
+                404,
+                "unknown-version",
+                f"There is no ticket {ticket!r} {then}: it was opened at {now.opened_at} and has "
+                f"come to version {now.version}.",
+                "at" if version is None else "version",
+            )
+        view = as_it_was(now.partition, events)
+        assert view is not None
+        return view
+
+    async def tasks(self, ticket: str, query: ThenTasks) -> Page[Task]:
         """The ticket's tasks."""
-        await self.ticket(ticket)
-        return await self._queries.tasks(ticket, query)
+        if query.version is None and query.at is None:
+            await self._ticket(ticket)
+            return await self._queries.tasks(ticket, query)
+        view = await self._then(ticket, query.version, query.at)
+        return tasks_of(view, query)
 
     async def attempts(self, ticket: str, query: AttemptFilter) -> Page[Attempt]:
         """AttemptFilter at the ticket's tasks."""
-        await self.ticket(ticket)
+        await self._ticket(ticket)
         return await self._queries.attempts(ticket, query)
 
     async def events(self, ticket: str, query: Events) -> Page[Happened]:
         """The ticket's events; told from its beginning, so that attempts have their numbers."""
-        stream = f"ticket/{ticket}"
+        stream = f"{KIND}{ticket}"
         events = await self._archive.events(
             stream, limit=query.after + query.limit + 1, until=query.until, at=query.at
         )
         if not events:
-            await self.ticket(ticket)
+            await self._ticket(ticket)
         rows = [
             _happened(event, row)
             for event, row in zip(events, told(events), strict=True)

@@ -5,7 +5,6 @@ Patterns are written as ECMA 262 has them. An instant is always one with an offs
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from inspect import cleandoc
 from typing import Any, Final, get_args
 
 import msgspec
@@ -17,6 +16,7 @@ from adapters.foreign import PREFIX, Foreign
 from adapters.kafka.envelopes import OTHERS, OthersEvent
 from adapters.kafka.records import CommandRecord
 from adapters.log import Genesis
+from adapters.schemas import spelled
 from domain.envelope import Actor, Answer, StreamId
 from domain.event import Command, CommandNoted, Event
 
@@ -49,7 +49,7 @@ def schemas(events: Iterable[type[Event]], commands: Iterable[type[Command]]) ->
         ACTOR: msgspec.json.schema(Actor) | {"description": "A person, worker, rule or webhook."},
         BINARY: _headers(found[Foreign.__name__]),
     }
-    return {name: _spelled(found[name]) for name in sorted(found)}
+    return {name: spelled(found[name]) for name in sorted(found)}
 
 
 def ref(name: str) -> Schema:
@@ -120,24 +120,3 @@ def _headers(foreign: Mapping[str, Any]) -> Schema:
         "properties": texts,
         "required": [f"{PREFIX}{name}" for name in _NEEDED],
     }
-
-
-def _spelled(part: Any) -> Any:
-    """The same with patterns as ECMA 262 has them, and texts without the code's indentation."""
-    match part:
-        case dict():
-            return {name: _said(name, each) for name, each in part.items()}
-        case list():
-            return [_spelled(each) for each in part]
-        case _:
-            return part
-
-
-def _said(name: str, part: Any) -> Any:
-    match name, part:
-        case "pattern", str():
-            return part.replace(r"\A", "^").replace(r"\Z", "$")
-        case "description", str():
-            return cleandoc(part)
-        case _:
-            return _spelled(part)

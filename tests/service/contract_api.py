@@ -278,7 +278,7 @@ async def _refusal(request: Request, error: Exception) -> Response:
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)
-    return problems.response(problems.of(error))
+    return problems.response(problems.of(error).problem)
 
 
 @asynccontextmanager

@@ -11,9 +11,11 @@ import pytest_asyncio
 import structlog.testing
 from msgspec import json
 
+from adapters.access import Identity
 from adapters.codec import Codec
 from adapters.http.app import BODY, application
 from adapters.http.endpoint import Endpoint
+from adapters.http.gate import Gate
 from adapters.http.openapi import document
 from adapters.http.tickets import TicketReading
 from adapters.postgres.archive import Archive
@@ -30,6 +32,16 @@ from workers.api import Api
 pytestmark = pytest.mark.service
 
 CODEC = Codec(DECIDERS)
+
+
+class Nobody:
+    """Knows no token."""
+
+    async def identity(self, token: str) -> Identity | None:
+        return None
+
+
+PUBLIC = Gate(Nobody())
 
 
 class Site:
@@ -74,7 +86,7 @@ async def site(address: Address) -> AsyncIterator[Site]:
             await fold.fold(EVENTS)
     async with open_pool(at, 2) as views, open_pool(archive, 2) as events:
         reading = TicketReading(TicketQueries(views), Archive(events, CODEC))
-        api = Api(application(reading.endpoints()), "127.0.0.1:0")
+        api = Api(application(reading.endpoints(), PUBLIC), "127.0.0.1:0")
         serving = asyncio.create_task(api.run())
         async with asyncio.timeout(10):
             while api.address.endswith(":0"):
@@ -179,7 +191,7 @@ async def test_a_mistake_of_ours_is_told_to_the_log_and_not_to_the_client() -> N
     async def fail() -> None:
         raise KeyError("a secret")
 
-    app = application([Endpoint("GET", "/v1/fail", "Fails", int, fail)])
+    app = application([Endpoint("GET", "/v1/fail", "Fails", int, fail)], PUBLIC)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     with structlog.testing.capture_logs() as said:
         async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
@@ -193,7 +205,9 @@ async def test_a_body_has_a_limit_and_its_faults_have_names() -> None:
     async def take(body: dict[str, int]) -> int:
         return len(body)
 
-    app = application([Endpoint("POST", "/v1/take", "Takes", int, take, body=dict[str, int])])
+    app = application(
+        [Endpoint("POST", "/v1/take", "Takes", int, take, body=dict[str, int])], PUBLIC
+    )
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
 
         async def sent(body: bytes) -> tuple[int, str | None]:

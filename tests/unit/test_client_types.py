@@ -129,7 +129,7 @@ def test_the_words_are_the_server_s(ours: type[StrEnum], theirs: type[StrEnum]) 
     ("method", "filter_", "of_one"),
     [
         (Client.tickets, queries.TicketFilter, False),
-        (Client.tasks, queries.TaskFilter, True),
+        (Client.tasks, ThenTasks, True),
         (Client.attempts, queries.AttemptFilter, True),
         (Client.queue, queries.QueueFilter, False),
         (Client.results, queries.ResultFilter, False),

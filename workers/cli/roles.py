@@ -4,7 +4,6 @@ import asyncio
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import click
 import structlog
@@ -15,19 +14,13 @@ from adapters.log import LogError
 from domain.stream import VersionGap
 from workers.cli import EXIT_CONFIG, configuration, main, run
 from workers.compose import Service, assemble, views_of
+from workers.together import Role, together
 from workers.watchdog import Watchdog
 
 log = structlog.get_logger()
 
 EXIT_LOG = 69
 """The exit status where the log is away, damaged, or newer than this process (EX_UNAVAILABLE)."""
-
-
-class Role(Protocol):
-    """What a process does until it is stopped."""
-
-    async def run(self) -> None: ...
-    def stop(self) -> None: ...
 
 
 @main.command()
@@ -47,7 +40,7 @@ def projector() -> None:
 def api() -> None:
     """Answer queries of the views over HTTP."""
     config = configuration()
-    run(_serve("api", config, Service.api, views=views_of(config), reading=True))
+    run(_serve("api", config, Service.api, views=views_of(config), http=True))
 
 
 @main.command()
@@ -61,17 +54,29 @@ def intake() -> None:
     run(_serve("intake", config, Service.intake))
 
 
+@main.command()
+@click.option("--http", metavar="HOST:PORT", help="Where the API listens (TURNSTILE_HTTP).")
+def up(http: str | None) -> None:
+    """Everything in one process: the whole service on one machine.
+
+    The log and the views are in the bundled PostgreSQL, in the directory .turnstile, unless
+    DATABASE_URL or TURNSTILE_KAFKA names servers. Ends in order on Ctrl-C.
+    """
+    config = configuration({"http": http} if http else None)
+    run(_serve("up", config, together, views=views_of(config), http=True))
+
+
 async def _serve(
     name: str,
     config: Config,
     role_of: Callable[[Service, Watchdog], Role],
     *,
     views: Sequence[str] | None = None,
-    reading: bool = False,
+    http: bool = False,
 ) -> None:
     watchdog = Watchdog(config.watchdog)
     try:
-        async with assemble(config, views=views, reading=reading) as service:
+        async with assemble(config, views=views, http=http) as service:
             role = role_of(service, watchdog)
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,0 +1,80 @@
+"""What is done to tickets: cancel, run again, hold, hurry."""
+
+from collections.abc import Awaitable, Callable
+
+import click
+
+from adapters.client import Accepted, Client, Scope
+from workers.cli import main
+from workers.cli.completing import TICKET
+from workers.cli.output import as_json, print_json
+from workers.cli.talking import talk
+
+reason = click.option("--reason", default="", help="Why: the history tells it.")
+
+
+def _say(asking: Callable[[Client], Awaitable[Accepted]], done: str, in_json: bool) -> None:
+    async def ask(client: Client) -> None:
+        accepted = await asking(client)
+        if in_json:
+            print_json(accepted)
+        else:
+            click.echo(f"{accepted.ticket}: {done}")
+
+    talk(ask)
+
+
+@main.command()
+@click.argument("ticket", type=TICKET)
+@click.argument("task", nargs=-1)
+@reason
+@as_json
+def cancel(ticket: str, task: tuple[str, ...], reason: str, in_json: bool) -> None:
+    """End a TICKET, or only the TASKs named."""
+    _say(lambda client: client.cancel(ticket, *task, reason=reason), "cancelled", in_json)
+
+
+@main.command()
+@click.argument("ticket", type=TICKET)
+@click.argument("task", nargs=-1)
+@click.option("--failed", is_flag=True, help="Only what has not passed.")
+@reason
+@as_json
+def rerun(ticket: str, task: tuple[str, ...], failed: bool, reason: str, in_json: bool) -> None:
+    """Run a TICKET again, or only the TASKs named, with what needs them."""
+    if failed and task:
+        raise click.UsageError("Name the tasks, or say --failed.")
+    scope = Scope.FAILED if failed else None
+    _say(
+        lambda client: client.rerun(ticket, *task, scope=scope, reason=reason),
+        "runs again",
+        in_json,
+    )
+
+
+@main.command()
+@click.argument("ticket", type=TICKET)
+@click.argument("task", nargs=-1)
+@click.option("--release", is_flag=True, help="Open the gate again.")
+@reason
+@as_json
+def hold(ticket: str, task: tuple[str, ...], release: bool, reason: str, in_json: bool) -> None:
+    """Close a gate before what waits in a TICKET, or before the TASKs named."""
+    if release:
+        _say(lambda client: client.unhold(ticket, *task, reason=reason), "released", in_json)
+    else:
+        _say(lambda client: client.hold(ticket, *task, reason=reason), "held", in_json)
+
+
+@main.command(context_settings={"ignore_unknown_options": True})
+@click.argument("ticket", type=TICKET)
+@click.argument("priority", type=click.IntRange(-1_000_000, 1_000_000))
+@reason
+@as_json
+def priority(ticket: str, priority: int, reason: str, in_json: bool) -> None:
+    """Move a TICKET in the queue: a higher PRIORITY is sooner."""
+    _say(
+        lambda client: client.prioritise(ticket, priority, reason=reason),
+        f"has priority {priority}",
+        in_json,
+    )

@@ -1,0 +1,50 @@
+"""All roles in one process, for a service on one machine."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol
+
+from workers.compose import Service
+from workers.watchdog import Watchdog
+
+
+class Role(Protocol):
+    """What a process does until it is stopped."""
+
+    async def run(self) -> None: ...
+    def stop(self) -> None: ...
+
+
+class Together:
+    """Runs roles until stopped; when one of them fails, the others end in order too."""
+
+    def __init__(self, roles: Sequence[Role]) -> None:
+        self._roles = roles
+
+    def stop(self) -> None:
+        """Have every one end in order."""
+        for role in self._roles:
+            role.stop()
+
+    async def run(self) -> None:
+        """Run them all. Raises what the first of them has raised."""
+        running = [asyncio.create_task(role.run()) for role in self._roles]
+        try:
+            await asyncio.wait(running, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            self.stop()
+            await asyncio.wait(running)
+        for one in running:
+            one.result()
+
+
+def together(service: Service, watchdog: Watchdog) -> Together:
+    """Every role that this service needs."""
+    roles: list[Role] = [
+        service.api(watchdog),
+        service.engine(watchdog),
+        service.projector(watchdog),
+    ]
+    if service.config.kafka is not None and service.config.intake:
+        roles.append(service.intake(watchdog))
+    return Together(roles)
