@@ -76,11 +76,14 @@ class Client(Steering):
         self,
         *,
         ticket: Words = (),
-        project: Words = (),
+        project: str | None = None,
         type: Words = (),
         after_id: str | None = None,
     ) -> Changes:
-        """What happens from now on, or behind `after_id`, until it is closed."""
+        """What happens to these tickets, or in a project, of these types, until it is closed.
+
+        It begins now, or behind `after_id`.
+        """
         query = {"ticket": ticket, "project": project, "type": type}
         changes = Changes(self.connection, query, after_id, self._streams.discard)
         self._streams.add(changes)

@@ -17,7 +17,7 @@ class Ticket(Struct, frozen=True):
     `reason` says why it ended. Of its `tasks`, so many are `waiting` (blocked, held, ready),
     `working` (claimed, running), and have `passed`, `failed` (or ran too long), `errored` and were
     `dropped` (skipped, cancelled). `version` and `sequence` are those of its last event. A ticket
-    with a `problem` could not be folded on.
+    with a `problem` could not be folded on. It has begun when none is left that it `waits_for`.
     """
 
     ticket: str
@@ -52,6 +52,7 @@ class Ticket(Struct, frozen=True):
     sequence: int = 0
     changed_at: datetime | None = None
     problem: str | None = None
+    waits_for: list[str] = []
 
     @property
     def has_ended(self) -> bool:
@@ -64,7 +65,8 @@ class Task(Struct, frozen=True):
 
     It waits since `ready_at` under `rank` in the queue of its `class_`. `created` is the word of
     the event for which it waits, `because` the task that it needed in vain. `token` and `worker`
-    are those of its last attempt, and `attempts` says how many there were.
+    are those of its last attempt, and `attempts` says how many there were. At `due` the stage that
+    it is in will have lasted too long.
     """
 
     ticket: str
@@ -86,6 +88,7 @@ class Task(Struct, frozen=True):
     outcome: str | None = None
     reason: str = ""
     because: str | None = None
+    due: datetime | None = None
 
 
 class Attempt(Struct, frozen=True):

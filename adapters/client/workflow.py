@@ -119,7 +119,7 @@ class Body(Value, frozen=True, kw_only=True):
     deadline: Instant | None = None
     supersedes: Precedence | None = None
     sealed: bool = True
-    waits_for: tuple[Id, ...] = ()
+    waits_for: Annotated[tuple[Id, ...], Meta(max_length=100)] = ()
 
 
 class Opening(Body, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -15,9 +16,11 @@ import pytest_asyncio
 
 from tests.journey.test_wheel import ROOT, Installed, run, succeed
 from tests.service import request_site
-from tests.service.contract_api import TOKEN, Served, contract
+from tests.service.contract_api import Served
 from tests.service.request_site import OPENED, of
+from tests.service.test_client import everywhere, serving
 
+__all__ = ["serving"]
 pytestmark = [pytest.mark.slow, pytest.mark.service]
 
 CLIENT = ROOT / "adapters" / "client"
@@ -113,7 +116,7 @@ class Site:
 
     async def python(self, program: Installed, *arguments: str, **more: str) -> str:
         """What a program prints that knows of the API from its environment."""
-        told = {"TURNSTILE_URL": self.url, "TURNSTILE_TOKEN": TOKEN, **more}
+        told = {"TURNSTILE_URL": self.url, "TURNSTILE_TOKEN": self.api.token, **more}
         return await asyncio.to_thread(_printed, program, told, arguments)
 
 
@@ -133,8 +136,8 @@ def _printed(program: Installed, told: dict[str, str], arguments: tuple[str, ...
 
 
 @pytest_asyncio.fixture
-async def site() -> AsyncIterator[Site]:
-    async with contract() as api:
+async def site(serving: AbstractAsyncContextManager[Served]) -> AsyncIterator[Site]:
+    async with serving as api:
         yield Site(api)
 
 
@@ -163,7 +166,13 @@ async def test_a_program_with_packages_like_ours_asks_for_a_ticket(
     assert "tower-c0ffee tower queued 2\n" == await site.python(installed, "program.py")
 
 
-async def test_the_examples_of_its_readme_run(installed: Installed, site: Site) -> None:
+@everywhere
+async def test_the_examples_of_its_readme_ask_for_tickets(installed: Installed, site: Site) -> None:
+    assert "tower-4711 is at version 1\n" == await site.python(installed, "-c", SUBMITTING)
+    assert "2500 tickets are open\n" == await site.python(installed, "-c", MANY)
+
+
+async def test_the_examples_of_its_readme_follow_them(installed: Installed, site: Site) -> None:
     assert "tower-4711 is at version 1\n" == await site.python(installed, "-c", SUBMITTING)
     watching = asyncio.ensure_future(site.python(installed, "-uc", WATCHING))
     waiting = asyncio.ensure_future(site.python(installed, "-c", WAITING))
@@ -171,7 +180,6 @@ async def test_the_examples_of_its_readme_run(installed: Installed, site: Site) 
     await site.api.run("tower-4711", "build", "unit")
     assert "tower-4711 the ticket passed\n" == (await watching)[-29:]
     assert (await waiting).endswith("all 2 tasks passed\n")
-    assert "2500 tickets are open\n" == await site.python(installed, "-c", MANY)
 
 
 async def test_the_example_for_kafka_runs(with_kafka: Installed, kafka: str) -> None:

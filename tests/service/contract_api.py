@@ -50,6 +50,7 @@ class Served(Protocol):
     """What a test of clients needs beside the API: where it is, and what its workers do."""
 
     address: tuple[str, int]
+    token: str
 
     async def run(self, id_: str, *tasks: str) -> None:
         """A worker runs these tasks, and they pass."""
@@ -79,6 +80,7 @@ class ContractApi:
 
     def __init__(self) -> None:
         self.address = ("", 0)
+        self.token = TOKEN
         self.log: list[Recorded] = []
         self._all: dict[str, Stream] = {}
         self._views, self._tables = Views(0), Tables()
@@ -164,7 +166,7 @@ class ContractApi:
             try:
                 answer = self._opening(read_body(line, Opening))
             except Refused as refused:
-                answer = {"ticket": None, "problem": problems.of(refused)}
+                answer = {"ticket": None, "problem": problems.of(refused).problem}
             yield msgspec.json.encode({"line": n, **answer}) + b"\n"
 
     async def _steer(self, request: Request) -> Response:
