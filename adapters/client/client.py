@@ -76,11 +76,11 @@ class Client(Steering):
         self,
         *,
         ticket: Words = (),
-        project: str | None = None,
+        project: Words = (),
         type: Words = (),
         after_id: str | None = None,
     ) -> Changes:
-        """What happens to these tickets, or in a project, of these types, until it is closed.
+        """What happens to these tickets, in these projects, of these types, until it is closed.
 
         It begins now, or behind `after_id`.
         """
