@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 from uuid import UUID
 
-from domain.envelope import Recorded
+from domain.envelope import Recorded, Submitted
 
 
 class Fold(Protocol):
@@ -44,6 +44,21 @@ class Fold(Protocol):
         ...
 
 
+class Reaction(Fold, Protocol):
+    """A fold that asks for something because of the events.
+
+    Its commands are written down with its rows, and kept until they have been sent.
+    """
+
+    async def outbox(self) -> Sequence[Submitted]:
+        """What is written down, and nobody knows to have been sent."""
+        ...
+
+    async def sent(self, commands: Sequence[Submitted]) -> None:
+        """Keep these no more. Raises Unavailable."""
+        ...
+
+
 class Folding(Protocol):
     """One process among those that share the partitions of a view."""
 
@@ -60,6 +75,8 @@ class View(Protocol):
     """Rows that are folded from the log. Its `name` is for people and for `rebuild`."""
 
     name: str
+    anew: str
+    """What has it folded anew, for people to read."""
 
     def join(self, name: str) -> AbstractAsyncContextManager[Folding]:
         """Be one of the processes that fold this view, under a name for people to read."""

@@ -102,12 +102,14 @@ class History:
         self._claims: Counter[str] = Counter()
         self._under_way: dict[str, int] = {}
         self._before: dict[str, str] = {}
+        self._awaited: list[str] = []
 
     def tell(self, recorded: Recorded) -> Row:
         """The row of the next event. Raises TypeError for an event that no ticket has."""
         event = recorded.event
         if isinstance(event, e.TaskClaimed):
             self._claimed(event, recorded.originator_version)
+        self._awaits(event)
         what, *more = self._sentence(event, recorded.originator_version).split("\n")
         details = (*more, *self._details(event))
         self._ended(event)
@@ -130,6 +132,16 @@ class History:
         self._claims[event.task] += 1
         self._attempts[token] = _Attempt(self._claims[event.task], event.worker)
         self._under_way[event.task] = token
+
+    def _awaits(self, event: Event) -> None:
+        """Remember which tickets are waited for still."""
+        match event:
+            case e.TicketOpened(waits_for=tickets):
+                self._awaited = list(tickets)
+            case e.AwaitedPassed(ticket=ticket) if ticket in self._awaited:
+                self._awaited.remove(ticket)
+            case _:
+                pass
 
     def _ended(self, event: Event) -> None:
         """Remember which attempts are over and why, for the next ones of their tasks."""
@@ -158,6 +170,9 @@ class History:
                 return "sealed: the workflow is complete"
             case e.PriorityChanged():
                 return f"priority is now {event.priority}{_because(event.reason)}"
+            case e.AwaitedPassed(ticket=ticket):
+                still = f", and {_names(self._awaited)} yet to pass" if self._awaited else ""
+                return f"ticket {ticket} passed, for which it waited{still}"
             case e.TasksReady():
                 return f"ready: {_names(event.tasks)}"
             case e.TasksHeld():
@@ -261,6 +276,8 @@ def _opening(event: e.TicketOpened) -> Iterator[str]:
     yield from (f"label {label}: {text}" for label, text in event.labels.items())
     if event.supersedes:
         yield f"supersedes older ones of {event.supersedes.key}, order {event.supersedes.order}"
+    if event.waits_for:
+        yield f"waits for {', '.join(event.waits_for)} to pass"
     before = f"not before {_instant(event.not_before)}, " if event.not_before else ""
     yield f"priority {event.priority}, {before}deadline {_instant(event.deadline)}"
     yield from map(_task, event.tasks)

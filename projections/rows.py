@@ -18,7 +18,8 @@ class Ticket(Struct):
 
     `reason` says why it ended, `ended` tells when. Of its `tasks`, so many are `waiting` (blocked,
     held, ready), `working` (claimed, running), and have `passed`, `failed` (or ran too long),
-    `errored` and were `dropped` (skipped, cancelled). `version` and `sequence` are those of its
+    `errored` and were `dropped` (skipped, cancelled). None of them is ready before the tickets that
+    it still `waits_for` have passed. `version` and `sequence` are those of its
     last event, `changed_at` is when that was. A ticket with a `problem` could not be folded on.
     """
 
@@ -54,15 +55,16 @@ class Ticket(Struct):
     sequence: int = 0
     changed_at: datetime | None = None
     problem: str | None = None
+    waits_for: list[str] = []
 
 
 class Task(Struct):
     """A task as it is now. `n` is its place in the workflow, `spec` what was asked for.
 
     It waits since `ready_at` under `rank` in the queue of its `class_`; one that lost its worker
-    keeps its place. `created` is the word of the event for which it waits, `because` the task that
-    it needed in vain. `token` and `worker` are those of its last attempt, and `attempts` says how
-    many there were.
+    keeps its place. At `due` the stage that it is in will have lasted too long. `created` is the
+    word of the event for which it waits, `because` the task that it needed in vain. `token` and
+    `worker` are those of its last attempt, and `attempts` says how many there were.
     """
 
     ticket: str
@@ -84,6 +86,7 @@ class Task(Struct):
     outcome: str | None = None
     reason: str = ""
     because: str | None = None
+    due: datetime | None = None
 
 
 class Attempt(Struct):

@@ -22,6 +22,7 @@ from domain.ticket.automata import AT_WORK, OPEN, TASK, TICKET, WAITING, TaskSta
 from domain.ticket.state import WORD
 from domain.ticket.words import Told
 from domain.workflow import TaskSpec
+from projections.due import due
 from projections.queue import class_of, rank
 from projections.rows import Attempt, Result, Task, Ticket
 
@@ -208,6 +209,7 @@ class Views:
             priority=event.priority,
             sealed=event.sealed,
             deadline=event.deadline,
+            waits_for=list(event.waits_for),
         )
         self._new_tickets[id(ticket)] = ticket
         return View(ticket, {}, {})
@@ -246,6 +248,9 @@ class Views:
                 self._queue(view.ticket, task)
                 self._changed(task)
 
+    def _awaited(self, view: View, event: e.AwaitedPassed, recorded: Recorded) -> None:
+        view.ticket.waits_for.remove(event.ticket)
+
     def _ended(self, view: View, event: Any, recorded: Recorded) -> None:
         ticket = view.ticket
         ticket.ended_at = recorded.time
@@ -268,6 +273,7 @@ class Views:
         task.state = state
         task.since = at
         task.rank = None
+        task.due = due(state, at, task.spec, ticket.not_before)
         if state is TaskState.READY:
             task.ready_at = task.ready_at or at
             self._queue(ticket, task)
@@ -399,6 +405,7 @@ FOLD: Final[dict[type[Event], Callable[[Views, View, Any, Recorded], None]]] = {
     e.TasksAdded: Views._added,
     e.TicketSealed: Views._sealed,
     e.PriorityChanged: Views._priority,
+    e.AwaitedPassed: Views._awaited,
     e.TasksReady: Views._many,
     e.TasksHeld: Views._many,
     e.TasksUnheld: Views._many,

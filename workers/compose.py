@@ -1,6 +1,6 @@
 """The composition root: everything the processes share, opened in order and closed in reverse."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -29,8 +29,10 @@ from adapters.postgres.connection import open_pool
 from adapters.postgres.server import ServerError, shared
 from adapters.postgres.tokens import Tokens
 from adapters.postgres.tokens import prepare as prepare_tokens
+from adapters.postgres.views.due import DueQueries
 from adapters.postgres.views.history import open_history
 from adapters.postgres.views.queries import TicketQueries
+from adapters.postgres.views.reactor import open_reactor
 from adapters.postgres.views.tickets import open_tickets
 from adapters.postgres.views.view import address_of
 from adapters.requests import Desk
@@ -42,8 +44,13 @@ from workers.engine import Engine, Pace
 from workers.first_token import first_token
 from workers.intake import Intake
 from workers.projector import Projector
+from workers.reactor import Reactor
+from workers.reaper import Reaper
 from workers.rebuild import Progress, Rebuild
 from workers.watchdog import Watchdog
+
+REACTOR: Final = "reactor"
+"""The name of what reactors know."""
 
 POOL: Final = 8
 """Connections with which an API asks the views, and as many for the archive."""
@@ -60,7 +67,7 @@ class Service(Struct, frozen=True):
     codec: Codec
     log: Log
     database: PostgresAddress | None = None
-    views: Sequence[View] = ()
+    views: Mapping[str, View] = {}
     application: Starlette | None = None
 
     def engine(self, watchdog: Watchdog | None = None) -> Engine:
@@ -85,7 +92,18 @@ class Service(Struct, frozen=True):
 
     def projector(self, watchdog: Watchdog | None = None) -> Projector:
         """A projector of this service, which was assembled with its views."""
-        return Projector(self.config.name, self.log, self.views, watchdog=watchdog)
+        folded = [self.views[name] for name in views_of(self.config)]
+        return Projector(self.config.name, self.log, folded, watchdog=watchdog)
+
+    def reactor(self, watchdog: Watchdog | None = None) -> Reactor:
+        """A reactor of this service, which was assembled with what reactors know."""
+        return Reactor(self.config.name, self.log, self.views[REACTOR], watchdog=watchdog)
+
+    def reaper(self, watchdog: Watchdog | None = None) -> Reaper:
+        """A reaper of this service, which was assembled with the views of tickets."""
+        assert self.database is not None
+        opening = partial(_due, address_of(self.database, "tickets"))
+        return Reaper(self.log, opening, watchdog=watchdog)
 
     def api(self, watchdog: Watchdog | None = None) -> Api:
         """The API of this service, which was assembled with it."""
@@ -115,7 +133,9 @@ async def assemble(
         service = Service(config, DECIDERS, codec, log)
         if views is not None:
             database = await stack.enter_async_context(_database(config))
-            opened = [await _OPENING[name](service, address_of(database, name)) for name in views]
+            opened = {
+                name: await _OPENING[name](service, address_of(database, name)) for name in views
+            }
             service = msgspec.structs.replace(service, database=database, views=opened)
             if http:
                 opened_http = await stack.enter_async_context(_http(service, database))
@@ -195,11 +215,22 @@ async def _history(service: Service, at: PostgresAddress) -> View:
     return await open_history(at, genesis, service.codec, lease=service.config.lease)
 
 
+async def _reactor(service: Service, at: PostgresAddress) -> View:
+    genesis = await _genesis(service.log)
+    return await open_reactor(at, genesis, service.codec, lease=service.config.lease)
+
+
+@asynccontextmanager
+async def _due(views: PostgresAddress) -> AsyncIterator[DueQueries]:
+    async with open_pool(views, 1) as pool:
+        yield DueQueries(pool)
+
+
 async def _genesis(log: Log) -> Sequence[Genesis]:
     return [await log.genesis(n) for n in range(log.partitions)]
 
 
-_OPENING: Final = {"tickets": _tickets, "history": _history}
+_OPENING: Final = {"tickets": _tickets, "history": _history, REACTOR: _reactor}
 
 
 @asynccontextmanager

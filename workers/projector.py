@@ -69,12 +69,14 @@ class Projector:
             fold = await folding.take(number)
             after = await self._checked(view, fold)
             log.info("view_taken", view=view.name, partition=number, sequence=after)
+            await self._settle(fold)
             async with Reader(self._log, number, after) as reader:
                 while not serving.stopping:
                     if events := await reader.next():
                         serving.may_be_cancelled = False
                         await self._apply(view, fold, events)
                         serving.may_be_cancelled = True
+                        await self._settle(fold)
                     self._watchdog.moved(name)
         except (Fenced, Unavailable) as error:
             reason = str(error)
@@ -92,7 +94,7 @@ class Projector:
                 raise WrongLog(
                     f"the view {view.name!r} has folded partition {fold.partition} up to "
                     f"{fold.sequence}, which is not in this log: was the log restored from a "
-                    f"backup? `turnstile rebuild {view.name}` folds it anew"
+                    f"backup? {view.anew}"
                 )
         return fold.sequence
 
@@ -101,6 +103,12 @@ class Projector:
             return None
         async with aclosing(self._log.follow(partition, sequence - 1)) as pages:
             return (await anext(pages))[0]
+
+    async def _settle(self, fold: Fold) -> None:
+        """What is left to do when rows are true, also from before the fold was taken: nothing.
+
+        It may be cancelled.
+        """
 
     async def _apply(self, view: View, fold: Fold, events: Sequence[Recorded]) -> None:
         if events[0].sequence != fold.sequence + 1:

@@ -44,6 +44,8 @@ def together(service: Service, watchdog: Watchdog) -> Together:
         service.api(watchdog),
         service.engine(watchdog),
         service.projector(watchdog),
+        service.reactor(watchdog),
+        service.reaper(watchdog),
     ]
     if service.config.kafka is not None and service.config.intake:
         roles.append(service.intake(watchdog))

@@ -16,8 +16,9 @@ class Ticket(Struct, frozen=True):
 
     `reason` says why it ended. Of its `tasks`, so many are `waiting` (blocked, held, ready),
     `working` (claimed, running), and have `passed`, `failed` (or ran too long), `errored` and were
-    `dropped` (skipped, cancelled). `version` and `sequence` are those of its last event. A ticket
-    with a `problem` could not be folded on. It has begun when none is left that it `waits_for`.
+    `dropped` (skipped, cancelled); none is ready before the tickets that it still `waits_for` have
+    passed. `version` and `sequence` are those of its last event. A ticket
+    with a `problem` could not be folded on.
     """
 
     ticket: str

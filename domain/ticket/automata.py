@@ -50,6 +50,7 @@ TASK_ENDED: Final = (T.PASSED, T.FAILED, T.ERRORED, T.TIMED_OUT, T.SKIPPED, T.CA
 
 OPEN: Final = (K.QUEUED, K.RUNNING)
 RERUNNABLE: Final = (K.PASSED, K.FAILED, K.ERRORED, K.CANCELLED, K.EXPIRED)
+TICKET_ENDED: Final = (*RERUNNABLE, K.SUPERSEDED)
 EXISTING: Final = (*OPEN, *RERUNNABLE, K.SUPERSEDED)
 
 TASK: Final = Automaton(
@@ -87,6 +88,7 @@ TICKET: Final = Automaton(
         Edge(e.TasksAdded, OPEN, SAME),
         Edge(e.TicketSealed, OPEN, SAME),
         Edge(e.PriorityChanged, OPEN, SAME),
+        Edge(e.AwaitedPassed, OPEN, SAME),
         Edge(e.ReportRefused, EXISTING, SAME),
         Edge(e.TaskStarted, OPEN, K.RUNNING),
         Edge(e.TasksReset, (K.QUEUED,), K.QUEUED),

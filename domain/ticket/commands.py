@@ -6,7 +6,8 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from domain.event import Command
-from domain.ticket.words import Ids, Limit, Precedence, Scope, Told
+from domain.ticket.automata import TicketState
+from domain.ticket.words import Awaited, Ids, Limit, Precedence, Scope, Told
 from domain.workflow import Id, Line, Rank, Requirements, Subject, TaskSpec, Text
 
 Token = Annotated[int, Meta(ge=1, le=2**63 - 1)]
@@ -21,6 +22,9 @@ class Open(Command, frozen=True):
     The ticket's id is the stream's and chosen by the client. A workflow that is too large for
     one record is opened with `sealed=False`, grows by AddTasks and is completed by Seal. Without
     a `deadline` the ticket ends after a week at the latest.
+
+    Its tasks do not become ready until each ticket that it `waits_for` has passed, once and be it
+    later than this one is opened. If one ends otherwise, so does this one: see `NoteEnd`.
     """
 
     topic = "turnstile.ticket.open"
@@ -33,6 +37,7 @@ class Open(Command, frozen=True):
     deadline: Instant | None = None
     supersedes: Precedence | None = None
     sealed: bool = True
+    waits_for: Awaited = ()
 
 
 class AddTasks(Command, frozen=True):
@@ -171,6 +176,20 @@ class Supersede(Command, frozen=True):
     by: Id
 
 
+class NoteEnd(Command, frozen=True):
+    """A ticket has ended that this one may be waiting for.
+
+    If it passed, that much less is waited for. If not, this one is cancelled, with a reason that
+    names the other: no test of its own has failed, and it can be run again, as the other can. Then
+    it waits anew for whatever has not passed once.
+    """
+
+    topic = "turnstile.ticket.note_end"
+
+    ticket: Id
+    state: TicketState
+
+
 class Expire(Command, frozen=True):
     """The ticket's deadline has passed."""
 
@@ -205,6 +224,7 @@ COMMANDS: Final[tuple[type[Command], ...]] = (
     Unhold,
     ChangePriority,
     Supersede,
+    NoteEnd,
     Expire,
     TimeOut,
 )

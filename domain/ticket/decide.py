@@ -3,7 +3,8 @@
 One function a command, by subject:
 
     opening.py    open, add tasks, seal             steering.py   hold, rerun, cancel, supersede …
-    attempts.py   claim, start, report, losses      follows.py    what follows inside the ticket
+    attempts.py   claim, start, report, losses      awaiting.py   when other tickets end
+                                                    follows.py    what follows inside the ticket
 
 Each reads the ticket and returns the events that record the outcome: none if nothing is left to
 do. Refusals are raised (`domain.errors`). Nothing here reads a clock.
@@ -15,7 +16,7 @@ from typing import Any, Final
 
 from domain.errors import UnknownTicket
 from domain.event import Command
-from domain.ticket import attempts, opening, steering
+from domain.ticket import attempts, awaiting, opening, steering
 from domain.ticket import commands as c
 from domain.ticket.follows import Events
 from domain.ticket.state import Ticket
@@ -35,6 +36,7 @@ _DECIDE: Final[dict[type[Command], Callable[[Ticket, Any, datetime], Events]]] =
     c.Unhold: steering.unhold,
     c.ChangePriority: steering.change_priority,
     c.Supersede: steering.supersede,
+    c.NoteEnd: awaiting.note_end,
     c.Expire: steering.expire,
     c.TimeOut: attempts.time_out,
 }
@@ -47,7 +49,7 @@ def decide(ticket: Ticket, ticket_id: str, command: Command, now: datetime) -> E
         Refused: the command is wrong, or the ticket's state does not permit it.
     """
     if isinstance(command, c.Open):
-        return opening.open_ticket(ticket, command, now)
+        return opening.open_ticket(ticket, ticket_id, command, now)
     if not ticket.exists:
         raise UnknownTicket(ticket=ticket_id)
     return _DECIDE[type(command)](ticket, command, now)

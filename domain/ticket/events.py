@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from domain.event import Event
-from domain.ticket.words import Ids, Precedence, Told
+from domain.ticket.words import Awaited, Ids, Precedence, Told
 from domain.workflow import Id, Line, Rank, Subject, TaskSpec, Text
 
 CHUNK: Final = 2_000
@@ -17,6 +17,7 @@ class TicketOpened(Event, frozen=True):
     """The ticket exists. `body` is the digest of what was asked, to know it again."""
 
     topic = "turnstile.ticket.opened"
+    class_version = 2
 
     subject: Subject
     body: bytes
@@ -27,6 +28,11 @@ class TicketOpened(Event, frozen=True):
     not_before: datetime | None = None
     supersedes: Precedence | None = None
     sealed: bool = True
+    waits_for: Awaited = ()
+
+    @staticmethod
+    def upcast_v1_v2(state: dict[str, Any]) -> None:
+        """Version 1 waited for no other tickets."""
 
 
 class TasksAdded(Event, frozen=True):
@@ -52,6 +58,14 @@ class PriorityChanged(Event, frozen=True):
 
     priority: Rank
     reason: Text = ""
+
+
+class AwaitedPassed(Event, frozen=True):
+    """A ticket that this one waits for passed. Behind the last of them its tasks may start."""
+
+    topic = "turnstile.ticket.awaited_passed"
+
+    ticket: Id
 
 
 class TasksReady(Event, frozen=True):
@@ -278,6 +292,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     TasksAdded,
     TicketSealed,
     PriorityChanged,
+    AwaitedPassed,
     TasksReady,
     TasksHeld,
     TasksUnheld,

@@ -71,6 +71,14 @@ def verdict(failed: int, errored: int, cancelled: int) -> Event:
     )
 
 
+def end_all(ticket: Ticket, reason: str, end: Event) -> Events:
+    """The ticket ends, whatever its tasks have come to; nothing if it has ended."""
+    if not ticket.is_open:
+        return ()
+    names = [name for name, task in ticket.tasks.items() if not task.has_ended]
+    return (*(e.TasksCancelled(tasks=some, reason=reason) for some in chunks(names)), end)
+
+
 def tasks_skipped(roots: Mapping[str, str]) -> Iterator[Event]:
     """Events that skip tasks because of the root that each is given with."""
     by_root: dict[str, list[str]] = {}
@@ -83,6 +91,17 @@ def tasks_skipped(roots: Mapping[str, str]) -> Iterator[Event]:
 def tasks_ready(names: Sequence[str]) -> Iterator[Event]:
     """Events that make tasks ready."""
     return (e.TasksReady(tasks=some) for some in chunks(names))
+
+
+def all_ready(ticket: Ticket) -> Iterator[Event]:
+    """Events that make ready what waits for nothing any more but this."""
+    return tasks_ready(
+        [
+            name
+            for name, task in ticket.tasks.items()
+            if task.state is TaskState.BLOCKED and not task.waiting
+        ]
+    )
 
 
 def chunks(names: Sequence[str]) -> Iterator[tuple[str, ...]]:

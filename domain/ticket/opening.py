@@ -16,9 +16,9 @@ from domain.errors import (
 from domain.event import CommandNoted, Event
 from domain.ticket import commands as c
 from domain.ticket import events as e
-from domain.ticket.automata import TaskState
 from domain.ticket.follows import (
     Events,
+    all_ready,
     awaited,
     chunks,
     must_be_open,
@@ -45,7 +45,7 @@ RECORD: Final = MAX_TASK_SIZE
 _encode: Final = msgspec.json.Encoder(order="deterministic").encode
 
 
-def open_ticket(ticket: Ticket, command: c.Open, now: datetime) -> Events:
+def open_ticket(ticket: Ticket, ticket_id: str, command: c.Open, now: datetime) -> Events:
     """The ticket begins; the same body again is the same ticket."""
     encoded = _encode(command)
     body = _digest(encoded)
@@ -56,6 +56,7 @@ def open_ticket(ticket: Ticket, command: c.Open, now: datetime) -> Events:
     if command.sealed and not command.tasks:
         raise Invalid(field="tasks", reason="a ticket has at least one task")
     check(command.tasks)
+    _check_awaited(command.waits_for, ticket_id)
     not_before, deadline = _times(command, now)
     first, *rest = _by_size(command.tasks, len(encoded)) or [()]
     opened = e.TicketOpened(
@@ -68,9 +69,19 @@ def open_ticket(ticket: Ticket, command: c.Open, now: datetime) -> Events:
         not_before=not_before,
         supersedes=command.supersedes,
         sealed=command.sealed,
+        waits_for=command.waits_for,
     )
     added = (e.TasksAdded(tasks=tasks, body=body) for tasks in rest)
-    return (opened, *added, *_begin(ticket, command.tasks, sealed=command.sealed))
+    may_begin = command.sealed and not command.waits_for
+    return (opened, *added, *_begin(ticket, command.tasks, may_begin=may_begin))
+
+
+def _check_awaited(waits_for: Sequence[str], ticket_id: str) -> None:
+    for n, other in enumerate(waits_for):
+        if other == ticket_id:
+            raise Invalid(field=f"waits_for[{n}]", reason="a ticket cannot wait for itself")
+        if other in waits_for[:n]:
+            raise Invalid(field=f"waits_for[{n}]", reason=f"{other!r} is there already")
 
 
 def _times(command: c.Open, now: datetime) -> tuple[datetime | None, datetime]:
@@ -113,11 +124,11 @@ def add_tasks(ticket: Ticket, command: c.AddTasks, now: datetime) -> Events:
             e.TasksAdded(tasks=tasks, body=body, by_task=command.by_task)
             for tasks in _by_size(command.tasks, len(encoded))
         ),
-        *_begin(ticket, command.tasks, sealed=ticket.sealed),
+        *_begin(ticket, command.tasks, may_begin=ticket.may_begin),
     )
 
 
-def _begin(ticket: Ticket, specs: Sequence[TaskSpec], *, sealed: bool) -> Iterator[Event]:
+def _begin(ticket: Ticket, specs: Sequence[TaskSpec], *, may_begin: bool) -> Iterator[Event]:
     """Where new tasks go at once: held, skipped because of what has ended, or ready."""
     held = [spec.name for spec in specs if spec.held]
     yield from (e.TasksHeld(tasks=names) for names in chunks(held))
@@ -141,7 +152,7 @@ def _begin(ticket: Ticket, specs: Sequence[TaskSpec], *, sealed: bool) -> Iterat
                         skipped[name] = root
                         waiting += dependants.get(name, ())
     yield from tasks_skipped(skipped)
-    if sealed:
+    if may_begin:
         yield from tasks_ready(ready)
 
 
@@ -152,14 +163,9 @@ def seal(ticket: Ticket, command: c.Seal, now: datetime) -> Events:
     must_be_open(ticket, "it cannot be completed")
     if not ticket.tasks:
         raise Invalid(field="tasks", reason="a ticket has at least one task")
-    ready = [
-        name
-        for name, task in ticket.tasks.items()
-        if task.state is TaskState.BLOCKED and not task.waiting
-    ]
     if not ticket.unfinished:
         return (e.TicketSealed(), verdict(ticket.failed, ticket.errored, ticket.cancelled))
-    return (e.TicketSealed(), *tasks_ready(ready))
+    return (e.TicketSealed(), *(() if ticket.waits_for else all_ready(ticket)))
 
 
 def _by_size(tasks: tuple[TaskSpec, ...], size: int) -> list[tuple[TaskSpec, ...]]:

@@ -119,7 +119,11 @@ def verdict_of_skip(task: Task, root: Task, root_state: TaskState) -> TicketStat
 
 
 class Ticket(Struct):
-    """The aggregate. `unfinished` counts tasks; `failed`, `errored`, `cancelled` count blame."""
+    """The aggregate. `unfinished` counts tasks; `failed`, `errored`, `cancelled` count blame.
+
+    `waits_for` are the tickets that have not passed since it waits for them: they outlive its end,
+    so that it waits again when it is run again.
+    """
 
     state: TicketState = TicketState.ABSENT
     tasks: dict[str, Task] = {}
@@ -130,6 +134,7 @@ class Ticket(Struct):
     deadline: datetime | None = None
     lifetime: timedelta = timedelta()
     supersedes: Precedence | None = None
+    waits_for: list[str] = []
     unfinished: int = 0
     failed: int = 0
     errored: int = 0
@@ -144,6 +149,11 @@ class Ticket(Struct):
     def is_open(self) -> bool:
         """Whether it has not ended."""
         return self.state in _open
+
+    @property
+    def may_begin(self) -> bool:
+        """Whether nothing but its own tasks stands in the way of its tasks."""
+        return self.sealed and not self.waits_for
 
     def is_lost(self, name: str) -> bool:
         """Whether the task has ended in a way that nothing which needs it can run."""
@@ -205,6 +215,7 @@ def _opened(ticket: Ticket, event: e.TicketOpened, recorded: Recorded) -> None:
     ticket.deadline = event.deadline
     ticket.lifetime = event.deadline - recorded.time
     ticket.supersedes = event.supersedes
+    ticket.waits_for = list(event.waits_for)
     _add(ticket, event.tasks, event.body, recorded)
 
 
@@ -244,6 +255,10 @@ def _sealed(ticket: Ticket, event: e.TicketSealed, recorded: Recorded) -> None:
 
 def _priority_changed(ticket: Ticket, event: e.PriorityChanged, recorded: Recorded) -> None:
     ticket.priority = event.priority
+
+
+def _awaited_passed(ticket: Ticket, event: e.AwaitedPassed, recorded: Recorded) -> None:
+    ticket.waits_for.remove(event.ticket)
 
 
 def _many_moved(ticket: Ticket, event: Any, recorded: Recorded) -> None:
@@ -346,6 +361,7 @@ _EVOLVE: Final[dict[type[Event], Callable[[Ticket, Any, Recorded], None]]] = {
     e.TasksAdded: _added,
     e.TicketSealed: _sealed,
     e.PriorityChanged: _priority_changed,
+    e.AwaitedPassed: _awaited_passed,
     e.TasksReady: _many_moved,
     e.TasksHeld: _many_moved,
     e.TasksUnheld: _many_moved,

@@ -7,7 +7,6 @@ from domain.errors import (
     Invalid,
     NotAllowedNow,
 )
-from domain.event import Event
 from domain.ticket import commands as c
 from domain.ticket import events as e
 from domain.ticket.automata import TASK, TICKET, TaskState
@@ -16,6 +15,7 @@ from domain.ticket.follows import (
     after,
     awaited,
     chunks,
+    end_all,
     must_be_due,
     must_be_open,
     tasks_named,
@@ -30,7 +30,7 @@ from domain.ticket.words import Scope
 def cancel(ticket: Ticket, command: c.Cancel, now: datetime) -> Events:
     """End the tasks named, or the ticket."""
     if not command.tasks:
-        return _end_all(ticket, command.reason, e.TicketCancelled(reason=command.reason))
+        return end_all(ticket, command.reason, e.TicketCancelled(reason=command.reason))
     names = [
         name for name, task in tasks_named(ticket, command.tasks).items() if not task.has_ended
     ]
@@ -44,21 +44,14 @@ def cancel(ticket: Ticket, command: c.Cancel, now: datetime) -> Events:
 
 def supersede(ticket: Ticket, command: c.Supersede, now: datetime) -> Events:
     """A newer ticket takes its place."""
-    return _end_all(ticket, f"superseded by {command.by}", e.TicketSuperseded(by=command.by))
+    return end_all(ticket, f"superseded by {command.by}", e.TicketSuperseded(by=command.by))
 
 
 def expire(ticket: Ticket, command: c.Expire, now: datetime) -> Events:
     """The deadline has passed."""
     if ticket.is_open and ticket.deadline is not None:
         must_be_due("The ticket", ticket.deadline, 0, now)
-    return _end_all(ticket, command.reason, e.TicketExpired(reason=command.reason))
-
-
-def _end_all(ticket: Ticket, reason: str, end: Event) -> Events:
-    if not ticket.is_open:
-        return ()
-    names = [name for name, task in ticket.tasks.items() if not task.has_ended]
-    return (*(e.TasksCancelled(tasks=some, reason=reason) for some in chunks(names)), end)
+    return end_all(ticket, command.reason, e.TicketExpired(reason=command.reason))
 
 
 def rerun(ticket: Ticket, command: c.Rerun, now: datetime) -> Events:
@@ -93,7 +86,7 @@ def rerun(ticket: Ticket, command: c.Rerun, now: datetime) -> Events:
         ),
         *tasks_skipped(skipped),
         *(e.TasksHeld(tasks=some) for some in chunks(held)),
-        *(tasks_ready(ready) if ticket.sealed else ()),
+        *(tasks_ready(ready) if ticket.may_begin else ()),
     )
 
 
@@ -122,7 +115,7 @@ def unhold(ticket: Ticket, command: c.Unhold, now: datetime) -> Events:
     ready = [name for name, task in tasks.items() if not task.waiting]
     return (
         *(e.TasksUnheld(tasks=some, reason=command.reason) for some in chunks([*tasks])),
-        *(tasks_ready(ready) if ticket.sealed else ()),
+        *(tasks_ready(ready) if ticket.may_begin else ()),
     )
 
 

@@ -91,3 +91,6 @@ class Told(Value, frozen=True, kw_only=True):
 
 
 Ids = tuple[Id, ...]
+
+Awaited = Annotated[tuple[Id, ...], Meta(max_length=100)]
+"""The ids of tickets that must have passed before the tasks of another may start."""

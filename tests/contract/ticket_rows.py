@@ -11,7 +11,7 @@ from domain.envelope import Recorded
 from projections.rows import Attempt, Result, Task, Ticket
 from tests.unit.tables import Tables
 
-AS_JSON = ("labels", "spec", "artifacts")
+AS_JSON = ("labels", "waits_for", "spec", "artifacts")
 KINDS: dict[str, type[Any]] = {
     "tickets": Ticket,
     "tasks": Task,

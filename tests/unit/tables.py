@@ -60,7 +60,10 @@ class Tables:
 
 
 def _copy(row: Any) -> Any:
-    return msgspec.structs.replace(row)
+    copy = msgspec.structs.replace(row)
+    if isinstance(copy, Ticket):
+        copy.waits_for = list(copy.waits_for)
+    return copy
 
 
 def _insert(table: dict[Any, Any], rows: Iterable[tuple[Any, Any]]) -> None:

@@ -119,10 +119,12 @@ EXAMPLES: tuple[Event, ...] = (
         not_before=NOON,
         supersedes=Precedence("tower/42", 2**63 - 1),
         sealed=False,
+        waits_for=("7", "8"),
     ),
     e.TasksAdded(tasks=TASKS, body=bytes(16), by_task="build"),
     e.TicketSealed(),
     e.PriorityChanged(1_000_000, "release day"),
+    e.AwaitedPassed("7"),
     e.TasksReady(("build", "test")),
     e.TasksHeld(("test",), "wait for the mirror"),
     e.TasksUnheld(("test",), "the mirror is there"),
@@ -150,7 +152,10 @@ EXAMPLES: tuple[Event, ...] = (
 )
 """One of each event, with something in every field."""
 
+_OPENED = next(event for event in EXAMPLES if isinstance(event, e.TicketOpened))
+
 UPCAST: Mapping[tuple[str, int], Event] = {
+    ("turnstile.ticket.opened", 1): replace(_OPENED, waits_for=()),
     ("turnstile.ticket.lease_lost", 1): e.LeaseLost("test", 9, "the lease ran out"),
 }
 """What older forms are read as."""

@@ -186,6 +186,7 @@ SENTENCES: tuple[Sentence, ...] = (
         "cancelled: B, A: asked for",
         ("ends A: attempt 1 (w1, token 3)",),
     ),
+    (e.AwaitedPassed(ticket="7"), "ticket 7 passed, for which it waited", ()),
     (
         e.TasksReset(tasks=("A", "B"), deadline=LATER, reason="flaky"),
         "to run anew: A, B: flaky",

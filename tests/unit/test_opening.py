@@ -159,6 +159,7 @@ COMMANDS: tuple[Command, ...] = (
     c.Unhold(),
     c.ChangePriority(priority=0),
     c.Supersede(by="10"),
+    c.NoteEnd(ticket="7", state=TicketState.PASSED),
     c.Expire(),
     c.TimeOut(task="A", limit=Limit.QUEUE),
 )

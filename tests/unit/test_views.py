@@ -82,10 +82,11 @@ def test_the_rows_say_what_the_ticket_is(walk: Walk) -> None:
         return
     folded, seen_as = ticket.ticket, tables.tickets["9"]
     assert folded.state == seen_as.state
-    assert (folded.priority, folded.sealed, folded.deadline) == (
+    assert (folded.priority, folded.sealed, folded.deadline, folded.waits_for) == (
         seen_as.priority,
         seen_as.sealed,
         seen_as.deadline,
+        seen_as.waits_for,
     )
     assert ticket.stream.version == seen_as.version
     assert ticket.tasks == {name: row.state for (_, name), row in tables.tasks.items()}

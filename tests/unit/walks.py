@@ -16,7 +16,7 @@ from domain.envelope import Submitted
 from domain.errors import Refused
 from domain.event import Command, Event
 from domain.ticket import commands as c
-from domain.ticket.automata import TaskState
+from domain.ticket.automata import TICKET_ENDED, TaskState, TicketState
 from domain.ticket.state import Ticket
 from domain.ticket.words import Execution, Limit, Outcome, Scope
 from domain.workflow import TaskSpec
@@ -24,6 +24,7 @@ from tests.unit.given import NOON, Given, opening, task
 
 NAMES: Final = ("A", "B", "C", "D", "E", "F")
 LATER: Final = ("G", "H", "I")
+OTHERS: Final = ("10", "11", "12")
 WORKERS: Final = ("w1", "w2", "w3")
 WAITS: Final = tuple(timedelta(seconds=s) for s in (0, 1, 61, 601, 3_601, 86_401, 8 * 86_400))
 
@@ -117,7 +118,14 @@ def _passes(move: Move) -> timedelta:
 
 
 def _work(move: Move, ticket: Ticket, opened: c.Open) -> Command | None:
-    """What a worker does next for one of the tasks that can be worked on."""
+    """What a worker does next for one of the tasks that can be worked on.
+
+    Where there is none because other tickets are awaited, one of these ends.
+    """
+    if ticket.is_open and ticket.waits_for:
+        other = ticket.waits_for[move.task % len(ticket.waits_for)]
+        state = TICKET_ENDED[move.token % len(TICKET_ENDED)] if move.how > 7 else TicketState.PASSED
+        return c.NoteEnd(ticket=other, state=state)
     names = [n for n, t in ticket.tasks.items() if t.at_work or t.state is TaskState.READY]
     if not names:
         return None
@@ -225,6 +233,9 @@ def _rarely(move: Move, ticket: Ticket, opened: c.Open) -> Command:
             return opened
         case 5:
             return opening("A", "Z")
+        case 9:
+            states = tuple(TicketState)
+            return c.NoteEnd(ticket=OTHERS[move.task % 3], state=states[move.token % len(states)])
         case how:
             return c.ChangePriority(priority=how % 2)
 
@@ -276,7 +287,12 @@ def _workflow(pick: Pick) -> list[TaskSpec]:
 
 def _opening(pick: Pick) -> c.Open:
     not_before = NOON + timedelta(minutes=1) if pick(0, 3) == 3 else None
-    return opening(*_workflow(pick), sealed=pick(0, 3) > 0, not_before=not_before)
+    return opening(
+        *_workflow(pick),
+        sealed=pick(0, 3) > 0,
+        not_before=not_before,
+        waits_for=OTHERS[: max(0, pick(0, 5) - 3)],
+    )
 
 
 def _move(what: int, how: int) -> Move:

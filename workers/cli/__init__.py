@@ -24,6 +24,8 @@ SECTIONS: Final = {
         "projector": "roles",
         "api": "roles",
         "intake": "roles",
+        "reactor": "roles",
+        "reaper": "roles",
     },
     "Tickets": {
         "init": "init",

@@ -13,7 +13,7 @@ from adapters.config import Config
 from adapters.log import LogError
 from domain.stream import VersionGap
 from workers.cli import EXIT_CONFIG, configuration, main, run
-from workers.compose import Service, assemble, views_of
+from workers.compose import REACTOR, Service, assemble, views_of
 from workers.together import Role, together
 from workers.watchdog import Watchdog
 
@@ -44,6 +44,18 @@ def api() -> None:
 
 
 @main.command()
+def reactor() -> None:
+    """Ask for what follows from events: newer tickets supersede, those awaited are told of."""
+    run(_serve("reactor", configuration(), Service.reactor, views=(REACTOR,)))
+
+
+@main.command()
+def reaper() -> None:
+    """Tell tickets and tasks that have lasted too long to end."""
+    run(_serve("reaper", configuration(), Service.reaper, views=("tickets",)))
+
+
+@main.command()
 def intake() -> None:
     """Make commands of what foreign producers ask for in their Kafka topics."""
     config = configuration()
@@ -63,7 +75,7 @@ def up(http: str | None) -> None:
     DATABASE_URL or TURNSTILE_KAFKA names servers. Ends in order on Ctrl-C.
     """
     config = configuration({"http": http} if http else None)
-    run(_serve("up", config, together, views=views_of(config), http=True))
+    run(_serve("up", config, together, views=(*views_of(config), REACTOR), http=True))
 
 
 async def _serve(

@@ -34,7 +34,8 @@ CREATE TABLE tickets (
     version          integer NOT NULL CHECK (version > 0),
     sequence         bigint NOT NULL CHECK (sequence > 0),
     changed_at       timestamptz NOT NULL,
-    problem          text
+    problem          text,
+    waits_for        json NOT NULL
 ) WITH (fillfactor = 60);
 
 CREATE INDEX tickets_opened ON tickets (opened_at, ticket);
@@ -42,7 +43,7 @@ CREATE INDEX tickets_project ON tickets (project, opened_at, ticket);
 -- Most tickets pass; those that did not are looked for.
 CREATE INDEX tickets_state ON tickets (state, opened_at, ticket) WHERE state <> 'passed';
 CREATE INDEX tickets_labels ON tickets USING gin (labels jsonb_path_ops);
-CREATE INDEX tickets_open ON tickets (deadline)
+CREATE INDEX tickets_open ON tickets (deadline, ticket)
     WHERE state IN ('queued', 'running');
 CREATE INDEX tickets_supersedes ON tickets (supersedes, supersedes_order)
     WHERE supersedes IS NOT NULL;
@@ -68,11 +69,13 @@ CREATE TABLE tasks (
     outcome   text,
     reason    text NOT NULL,
     because   text,
+    due       timestamptz CHECK ((due IS NOT NULL) = (state IN ('ready', 'claimed', 'running'))),
     PRIMARY KEY (ticket, task)
 ) WITH (fillfactor = 60);
 
 CREATE INDEX tasks_queue ON tasks (class, project, rank) WHERE rank IS NOT NULL;
 CREATE INDEX tasks_ranks ON tasks (rank, ticket, task) WHERE rank IS NOT NULL;
+CREATE INDEX tasks_due ON tasks (due, ticket, task) WHERE due IS NOT NULL;
 CREATE INDEX tasks_places ON tasks (ticket, n);
 
 CREATE TABLE attempts (

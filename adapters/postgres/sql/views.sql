@@ -35,25 +35,27 @@ SET state = c.state, priority = c.priority, sealed = c.sealed, deadline = c.dead
     started_at = c.started_at, ended_at = c.ended_at, reason = c.reason,
     superseded_by = c.superseded_by, tasks = c.tasks, waiting = c.waiting, working = c.working,
     passed = c.passed, failed = c.failed, errored = c.errored, dropped = c.dropped,
-    version = c.version, sequence = c.sequence, changed_at = c.changed_at
+    version = c.version, sequence = c.sequence, changed_at = c.changed_at,
+    waits_for = c.waits_for
 FROM unnest($1::text[], $2::text[], $3::integer[], $4::boolean[], $5::timestamptz[],
             $6::timestamptz[], $7::timestamptz[], $8::text[], $9::text[], $10::integer[],
             $11::integer[], $12::integer[], $13::integer[], $14::integer[], $15::integer[],
-            $16::integer[], $17::integer[], $18::bigint[], $19::timestamptz[])
+            $16::integer[], $17::integer[], $18::bigint[], $19::timestamptz[], $20::json[])
     AS c (ticket, state, priority, sealed, deadline, started_at, ended_at, reason, superseded_by,
-          tasks, waiting, working, passed, failed, errored, dropped, version, sequence, changed_at)
+          tasks, waiting, working, passed, failed, errored, dropped, version, sequence, changed_at,
+          waits_for)
 WHERE t.ticket = c.ticket;
 
 -- name: update_tasks
 UPDATE tasks AS t
 SET state = c.state, since = c.since, created = c.created, ready_at = c.ready_at, rank = c.rank,
     attempts = c.attempts, token = c.token, worker = c.worker, execution = c.execution,
-    outcome = c.outcome, reason = c.reason, because = c.because
+    outcome = c.outcome, reason = c.reason, because = c.because, due = c.due
 FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::timestamptz[],
             $7::double precision[], $8::integer[], $9::integer[], $10::text[], $11::text[],
-            $12::text[], $13::text[], $14::text[])
+            $12::text[], $13::text[], $14::text[], $15::timestamptz[])
     AS c (ticket, task, state, since, created, ready_at, rank, attempts, token, worker, execution,
-          outcome, reason, because)
+          outcome, reason, because, due)
 WHERE t.ticket = c.ticket AND t.task = c.task;
 
 -- name: update_attempts

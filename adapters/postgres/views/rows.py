@@ -13,18 +13,18 @@ from projections.rows import Attempt, Result, Task, Ticket
 
 R = TypeVar("R", Ticket, Task, Attempt, Result)
 
-JSON: Final = {Ticket: "labels", Task: "spec", Attempt: "artifacts"}
+JSON: Final = {Ticket: ("labels", "waits_for"), Task: ("spec",), Attempt: ("artifacts",)}
 """The columns that are JSON."""
 
 CHANGING: Final[dict[type[Struct], Sequence[str]]] = {
     Ticket: (
         *("ticket", "state", "priority", "sealed", "deadline", "started_at", "ended_at"),
         *("reason", "superseded_by", "tasks", "waiting", "working", "passed", "failed"),
-        *("errored", "dropped", "version", "sequence", "changed_at"),
+        *("errored", "dropped", "version", "sequence", "changed_at", "waits_for"),
     ),
     Task: (
         *("ticket", "task", "state", "since", "created", "ready_at", "rank", "attempts"),
-        *("token", "worker", "execution", "outcome", "reason", "because"),
+        *("token", "worker", "execution", "outcome", "reason", "because", "due"),
     ),
     Attempt: (
         *("ticket", "token", "started_at", "ended_at", "ended", "execution", "outcome"),
@@ -48,20 +48,24 @@ def written(rows: Sequence[Struct]) -> Iterable[tuple[Any, ...]]:
     """Whole rows, to be inserted."""
     if not rows or type(rows[0]) not in JSON:
         return map(msgspec.structs.astuple, rows)
-    at = type(rows[0]).__struct_fields__.index(JSON[type(rows[0])])
-    return (_with_json(msgspec.structs.astuple(row), at) for row in rows)
+    kind = type(rows[0])
+    places = [kind.__struct_fields__.index(column) for column in JSON[kind]]
+    return (_with_json(row, places) for row in rows)
 
 
-def _with_json(values: tuple[Any, ...], at: int) -> tuple[Any, ...]:
-    return (*values[:at], _encode(values[at]).decode(), *values[at + 1 :])
+def _with_json(row: Struct, places: Sequence[int]) -> tuple[Any, ...]:
+    values = list(msgspec.structs.astuple(row))
+    for at in places:
+        values[at] = _encode(values[at]).decode()
+    return tuple(values)
 
 
 def changed(rows: Sequence[Struct]) -> list[Sequence[Any]]:
     """Keys and what may have changed, column by column."""
     kind = type(rows[0])
     found: list[Sequence[Any]] = list(zip(*map(_getters[kind], rows), strict=True))
-    if kind is Attempt:
-        found[-1] = [_encode(artifacts).decode() for artifacts in found[-1]]
+    if CHANGING[kind][-1] in JSON.get(kind, ()):
+        found[-1] = [_encode(value).decode() for value in found[-1]]
     return found
 
 
@@ -71,6 +75,7 @@ def read(kind: type[R], record: asyncpg.Record) -> R:
     if isinstance(row, Ticket):
         row.state = TicketState(row.state)
         row.labels = msgspec.json.decode(record["labels"])
+        row.waits_for = msgspec.json.decode(record["waits_for"])
     elif isinstance(row, Task):
         row.state = TaskState(row.state)
         row.spec = msgspec.Raw(record["spec"].encode())

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from adapters.postgres.connection import Connection
 
 SQL = load("views")
-FORMAT = 1
+FORMAT = 2
 """The form of the tables; another one is refused."""
 
 
@@ -93,9 +93,15 @@ class PostgresView:
     """One view at an address of its own."""
 
     def __init__(
-        self, name: str, address: Address, fold: Callable[[Place], Fold], lease: float
+        self,
+        name: str,
+        address: Address,
+        fold: Callable[[Place], Fold],
+        lease: float,
+        anew: str | None = None,
     ) -> None:
         self.name = name
+        self.anew = anew or f"`turnstile rebuild {name}` folds it anew"
         self.address = address
         self._fold = fold
         self._lease = lease
@@ -135,7 +141,9 @@ class PostgresFolding:
         await self._shares.leave()
 
 
-async def prepare(address: Address, tables: str, genesis: Sequence[Genesis]) -> None:
+async def prepare(
+    address: Address, tables: str, genesis: Sequence[Genesis], anew: str | None = None
+) -> None:
     """Make the tables of `sql/<tables>_tables.sql` where they are missing, for this log.
 
     *genesis* is what each partition of the log says of itself. Raises WrongLog if what is there is
@@ -161,7 +169,7 @@ async def prepare(address: Address, tables: str, genesis: Sequence[Genesis]) -> 
     if {row["format"] for row in found} != {FORMAT}:
         raise WrongLog(
             f"the views in schema {name!r} have another form than this version folds: "
-            f"`turnstile rebuild {tables}` folds them anew"
+            f"{anew or f'`turnstile rebuild {tables}` folds them anew'}"
         )
 
 
