@@ -18,7 +18,7 @@ from tests.journey.test_wheel import ROOT, Installed, run, succeed
 from tests.service import request_site
 from tests.service.contract_api import Served
 from tests.service.request_site import OPENED, of
-from tests.service.test_client import everywhere, serving
+from tests.service.test_client import on_the_real_api, serving
 
 __all__ = ["serving"]
 pytestmark = [pytest.mark.slow, pytest.mark.service]
@@ -166,7 +166,7 @@ async def test_a_program_with_packages_like_ours_asks_for_a_ticket(
     assert "tower-c0ffee tower queued 2\n" == await site.python(installed, "program.py")
 
 
-@everywhere
+@on_the_real_api
 async def test_the_examples_of_its_readme_ask_for_tickets(installed: Installed, site: Site) -> None:
     assert "tower-4711 is at version 1\n" == await site.python(installed, "-c", SUBMITTING)
     assert "2500 tickets are open\n" == await site.python(installed, "-c", MANY)
