@@ -65,8 +65,9 @@ format: $(READY) ## put the code into its format and mend what can be mended by 
 	@$(BIN)/ruff format --quiet
 
 .PHONY: wheel
-wheel: $(READY) ## build the wheel in dist/
+wheel: $(READY) ## build the wheels in dist/: the server's and the client's
 	@$(BIN)/hatchling build --target wheel
+	@cd adapters/client && $(CURDIR)/$(BIN)/hatchling build --target wheel --directory $(CURDIR)/dist
 
 .PHONY: lock
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

@@ -43,11 +43,13 @@ class Proxy:
     Attributes:
         url: where it is.
         requests: how many have come in.
+        heard: bytes of requests that the server has been told.
     """
 
     def __init__(self, host: str, port: int) -> None:
         self.url = ""
         self.requests = 0
+        self.heard = 0
         self._to = host, port
         self._troubles: deque[Trouble] = deque()
         self._under_way: set[asyncio.StreamWriter] = set()
@@ -73,7 +75,7 @@ class Proxy:
         except OSError:
             writer.transport.abort()
             return
-        conversation = _Conversation(self._trouble)
+        conversation = _Conversation(self._trouble, self._hear)
         try:
             async with asyncio.TaskGroup() as both:
                 both.create_task(conversation.requests(reader, writer, to))
@@ -89,6 +91,9 @@ class Proxy:
         self.requests += 1
         return self._troubles.popleft() if self._troubles else Trouble()
 
+    def _hear(self, part: bytes) -> None:
+        self.heard += len(part)
+
 
 class _Over(Exception):
     """The connection is not to go on."""
@@ -97,8 +102,9 @@ class _Over(Exception):
 class _Conversation:
     """Requests and answers by turns; a part of either is no new one."""
 
-    def __init__(self, trouble: Callable[[], Trouble]) -> None:
+    def __init__(self, trouble: Callable[[], Trouble], hear: Callable[[bytes], None]) -> None:
         self._trouble = trouble
+        self._hear = hear
         self._is_asked = False
         self._left: int | None = None
 
@@ -113,6 +119,7 @@ class _Conversation:
                 if trouble.instead is not None:
                     await _say(writer, trouble.instead)
                     raise _Over
+            self._hear(part)
             await _say(to, part)
         raise _Over
 

@@ -147,7 +147,8 @@ async def _ask(connection: Connection, batch: Batch, waits: Waits) -> None:
             if said.problem is None or said.problem.status not in LATER:
                 batch.take(places[said.line - 1], said)
                 waits.begin_anew()
-                limit.reschedule(clock() + connection.patience)
+                if (limit.when() or 0.0) < clock() + connection.patience / 2:
+                    limit.reschedule(clock() + connection.patience)
 
 
 def _understood(line: bytes, lines: int) -> Line:

@@ -80,7 +80,10 @@ class Client(Steering):
         type: Words = (),
         after_id: str | None = None,
     ) -> Changes:
-        """What happens from now on, or behind `after_id`, until it is closed."""
+        """What happens to these tickets, in these projects, of these types, until it is closed.
+
+        It begins now, or behind `after_id`.
+        """
         query = {"ticket": ticket, "project": project, "type": type}
         changes = Changes(self.connection, query, after_id, self._streams.discard)
         self._streams.add(changes)
@@ -96,9 +99,11 @@ class Client(Steering):
             asyncio.timeout(timeout),
             self.changes(ticket=name, type=ENDINGS) as changes,
         ):
-            await _within(LOOK, changes.opened())
-            while not (found := await self.ticket(name, after=after)).has_ended:
-                await _within(LOOK, _hear(changes))
+            found = await self.ticket(name, after=after)
+            if not found.has_ended:
+                await _within(LOOK, changes.opened())
+                while not (found := await self.ticket(name)).has_ended:
+                    await _within(LOOK, _hear(changes))
             return found
 
     # ------------------------------------------------------------------- tokens and dead letters

@@ -175,12 +175,11 @@ class Reading:
     async def _pages(
         self, kind: type[T], of: str, query: Query, size: int | None = PAGE
     ) -> AsyncIterator[T]:
-        cursor: str | None = None
+        more: dict[str, Any] = {**query, "limit": size}
         while True:
-            more = {**query, "limit": size, "cursor": cursor}
             page = await self.connection.ask("GET", of, Page[kind], query=more)  # type: ignore[valid-type] # a type that is known here only
             for row in page.rows or page.items:
                 yield row
-            cursor = page.next
-            if cursor is None:
+            if page.next is None:
                 return
+            more |= {"cursor": page.next, "after": None}

@@ -4,7 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
+from msgspec.structs import replace
+
 from .connection import path
+from .errors import Unanswered
 from .parts import split
 from .reading import Reading
 from .rows import Accepted
@@ -27,15 +30,17 @@ class Steering(Reading):
         Raises Conflict for another body under the same id.
         """
         head, rest = split(opening)
+        key = key or uuid4()
         accepted = await self._post(("tickets",), encode(head), key)
-        for tasks in rest:
-            await self.add_tasks(opening.id, tasks)
-        if rest and opening.sealed:
+        try:
+            for tasks in rest:
+                await self.add_tasks(opening.id, tasks)
+            if not rest or not opening.sealed:
+                return accepted
             sealed = await self.seal(opening.id)
-            return Accepted(
-                opening.id, accepted.version, sealed.partition, sealed.sequence, sealed.after
-            )
-        return accepted
+        except Unanswered as error:  # of a part; what is to be asked again is the whole
+            raise type(error)(str(error), key) from error
+        return replace(sealed, version=accepted.version)
 
     async def add_tasks(
         self,

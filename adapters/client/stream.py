@@ -170,13 +170,20 @@ class Changes:
 
         After the HTML Living Standard, 9.2.6.
         """
-        headers = {"accept": "text/event-stream", "cache-control": "no-store"}
+        headers = {
+            "accept": "text/event-stream",
+            "accept-encoding": "identity",  # who compresses on the way may wait for more
+            "cache-control": "no-store",
+        }
         if self._read_id is not None:
             headers["last-event-id"] = self._read_id
         streaming = self._connection.streaming(
             "GET", path("stream"), query=self._query, headers=headers, silence=SILENCE
         )
         async with streaming as answer, aclosing(lines(answer)) as read:
+            kind = answer.headers.get("content-type", "")
+            if not kind.startswith("text/event-stream"):
+                raise TurnstileError(f"{answer.request.url} is no stream of events but {kind!r}")
             self._opened.set()
             message = Message()
             async for line in read:

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -14,9 +15,12 @@ import pytest
 import pytest_asyncio
 
 from tests.journey.test_wheel import ROOT, Installed, run, succeed
-from tests.service.contract_api import TOKEN, ContractApi, serving
-from tests.service.request_site import OPENED, Site, of
+from tests.service import request_site
+from tests.service.contract_api import Served
+from tests.service.request_site import OPENED, of
+from tests.service.test_client import on_the_real_api, serving
 
+__all__ = ["serving"]
 pytestmark = [pytest.mark.slow, pytest.mark.service]
 
 CLIENT = ROOT / "adapters" / "client"
@@ -103,16 +107,16 @@ def with_kafka(installed: Installed, wheel: Path) -> Installed:
     return installed
 
 
-class Served:
-    """An API to ask, and what its workers do."""
+class Site:
+    """An API to ask, by programs of their own."""
 
-    def __init__(self, api: ContractApi, url: str) -> None:
+    def __init__(self, api: Served) -> None:
         self.api = api
-        self.url = url
+        self.url = "http://{}:{}".format(*api.address)
 
     async def python(self, program: Installed, *arguments: str, **more: str) -> str:
         """What a program prints that knows of the API from its environment."""
-        told = {"TURNSTILE_URL": self.url, "TURNSTILE_TOKEN": TOKEN, **more}
+        told = {"TURNSTILE_URL": self.url, "TURNSTILE_TOKEN": self.api.token, **more}
         return await asyncio.to_thread(_printed, program, told, arguments)
 
 
@@ -132,10 +136,9 @@ def _printed(program: Installed, told: dict[str, str], arguments: tuple[str, ...
 
 
 @pytest_asyncio.fixture
-async def served() -> AsyncIterator[Served]:
-    api = ContractApi()
-    async with serving(api.application()) as address:
-        yield Served(api, f"http://{address}")
+async def site(serving: AbstractAsyncContextManager[Served]) -> AsyncIterator[Site]:
+    async with serving as api:
+        yield Site(api)
 
 
 def test_the_wheel_is_one_package_and_says_that_it_is_typed(wheel: Path) -> None:
@@ -158,24 +161,29 @@ def test_it_brings_nothing_that_it_does_not_say(installed: Installed) -> None:
 
 
 async def test_a_program_with_packages_like_ours_asks_for_a_ticket(
-    installed: Installed, served: Served
+    installed: Installed, site: Site
 ) -> None:
-    assert "tower-c0ffee tower queued 2\n" == await served.python(installed, "program.py")
+    assert "tower-c0ffee tower queued 2\n" == await site.python(installed, "program.py")
 
 
-async def test_the_examples_of_its_readme_run(installed: Installed, served: Served) -> None:
-    assert "tower-4711 is at version 1\n" == await served.python(installed, "-c", SUBMITTING)
-    watching = asyncio.ensure_future(served.python(installed, "-uc", WATCHING))
-    waiting = asyncio.ensure_future(served.python(installed, "-c", WAITING))
-    await served.api.watched(2)
-    served.api.run("tower-4711", "build", "unit")
+@on_the_real_api
+async def test_the_examples_of_its_readme_ask_for_tickets(installed: Installed, site: Site) -> None:
+    assert "tower-4711 is at version 1\n" == await site.python(installed, "-c", SUBMITTING)
+    assert "2500 tickets are open\n" == await site.python(installed, "-c", MANY)
+
+
+async def test_the_examples_of_its_readme_follow_them(installed: Installed, site: Site) -> None:
+    assert "tower-4711 is at version 1\n" == await site.python(installed, "-c", SUBMITTING)
+    watching = asyncio.ensure_future(site.python(installed, "-uc", WATCHING))
+    waiting = asyncio.ensure_future(site.python(installed, "-c", WAITING))
+    await site.api.watched(2)
+    await site.api.run("tower-4711", "build", "unit")
     assert "tower-4711 the ticket passed\n" == (await watching)[-29:]
     assert (await waiting).endswith("all 2 tasks passed\n")
-    assert "2500 tickets are open\n" == await served.python(installed, "-c", MANY)
 
 
 async def test_the_example_for_kafka_runs(with_kafka: Installed, kafka: str) -> None:
-    site = Site(kafka)
+    site = request_site.Site(kafka)
     async with site.serving("engine", "intake") as service:
         example = KAFKA.replace('"forge.requests"', f'"{site.forge}"')
         told = {"BROKERS": kafka}

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID, uuid4
 
 import msgspec
@@ -47,10 +47,29 @@ VERBS: dict[str, type[Command]] = {
 }
 
 
+class Served(Protocol):
+    """What a test of clients needs beside the API: where it is, and what its workers do."""
+
+    address: tuple[str, int]
+    token: str
+
+    async def run(self, id_: str, *tasks: str) -> None:
+        """A worker runs these tasks, and they pass."""
+
+    async def watched(self, by: int) -> None:
+        """Wait until so many streams are open."""
+
+
 class Opening(c.Open, frozen=True, kw_only=True):
     """A ticket to open."""
 
     id: Id
+
+
+class Listed(TicketFilter, frozen=True, kw_only=True):
+    """Which tickets; the views here are never behind."""
+
+    after: str | None = None
 
 
 class ContractApi:
@@ -58,13 +77,13 @@ class ContractApi:
 
     Attributes:
         log: the events, in one partition.
-        opened: how often somebody asked for a ticket, be it the same.
     """
 
     def __init__(self) -> None:
+        self.address = ("", 0)
+        self.token = TOKEN
         self.log: list[Recorded] = []
-        self.opened = 0
-        self.streams: dict[str, Stream] = {}
+        self._all: dict[str, Stream] = {}
         self._views, self._tables = Views(0), Tables()
         self._more = asyncio.Event()
         self._streams = 0
@@ -86,7 +105,7 @@ class ContractApi:
 
     def do(self, id_: str, command: Command | CommandOf, key: UUID | None = None) -> dict[str, Any]:
         """The answer to a command, which is now decided."""
-        stream = self.streams.get(id_) or Stream(f"ticket/{id_}", TICKETS.initial())
+        stream = self._all.get(id_) or Stream(f"ticket/{id_}", TICKETS.initial())
         if not isinstance(command, Command):
             command = command(stream.state)
         if stream.version == 0 and not isinstance(command, c.Open):
@@ -100,7 +119,7 @@ class ContractApi:
             self._views.fold(fact)
             self.log.append(fact)
         self._tables.write(self._views.changes())
-        self.streams[id_] = stream
+        self._all[id_] = stream
         self._more.set()
         self._more = asyncio.Event()
         sequence = len(self.log)
@@ -112,13 +131,13 @@ class ContractApi:
             "after": f"0:{sequence}",
         }
 
-    def run(self, id_: str, *tasks: str) -> None:
+    async def run(self, id_: str, *tasks: str) -> None:
         """A worker runs these tasks, and they pass."""
         for task in tasks:
             for command in (claim(task), start(task), passed(task)):
                 self.do(id_, command)
 
-    def history(self, id_: str) -> list[Recorded]:
+    def _history(self, id_: str) -> list[Recorded]:
         """The events of a ticket."""
         return [event for event in self.log if event.originator_id == f"ticket/{id_}"]
 
@@ -139,7 +158,6 @@ class ContractApi:
         return _json(self._opening(opening, _key(request)), 201)
 
     def _opening(self, opening: Opening, key: UUID | None = None) -> dict[str, Any]:
-        self.opened += 1
         fields = {name: getattr(opening, name) for name in c.Open.__struct_fields__}
         return self.do(opening.id, c.Open(**fields), key)
 
@@ -159,7 +177,7 @@ class ContractApi:
         return _json(self.do(request.path_params["ticket"], command, _key(request)))
 
     async def _list(self, request: Request) -> Response:
-        query: TicketFilter = read_query(request.query_params, TicketFilter)
+        query: Listed = read_query(request.query_params, Listed)
         found = [
             row
             for row in reversed(self._tables.tickets.values())
@@ -178,7 +196,7 @@ class ContractApi:
         return _json(Page([row for row in self._tables.tasks.values() if row.ticket == ticket]))
 
     async def _events(self, request: Request) -> Response:
-        rows = self.history(self._row(request).ticket)
+        rows = self._history(self._row(request).ticket)
         return _json(Page([_told(event, row) for event, row in zip(rows, told(rows), strict=True)]))
 
     def _row(self, request: Request) -> Any:
@@ -213,7 +231,7 @@ class ContractApi:
     def _change(self, ticket: str, event: Recorded) -> dict[str, Any]:
         more = {"ticket": ticket, "partition": 0, "project": self._tables.tickets[ticket].project}
         (row,) = [
-            row for row in told(self.history(ticket)) if row.version == event.originator_version
+            row for row in told(self._history(ticket)) if row.version == event.originator_version
         ]
         return more | _told(event, row)
 
@@ -264,6 +282,16 @@ async def _refusal(request: Request, error: Exception) -> Response:
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)
     return problems.response(problems.of(error).problem)
+
+
+@asynccontextmanager
+async def contract() -> AsyncIterator[Served]:
+    """An API that keeps its contract, while it serves."""
+    api = ContractApi()
+    async with serving(api.application()) as address:
+        host, _, port = address.rpartition(":")
+        api.address = host, int(port)
+        yield api
 
 
 @asynccontextmanager
