@@ -76,7 +76,8 @@ class Projector:
                         serving.may_be_cancelled = False
                         await self._apply(view, fold, events)
                         serving.may_be_cancelled = True
-                        await self._settle(fold)
+                        if not serving.stopping:
+                            await self._settle(fold)
                     self._watchdog.moved(name)
         except (Fenced, Unavailable) as error:
             reason = str(error)
@@ -107,7 +108,7 @@ class Projector:
     async def _settle(self, fold: Fold) -> None:
         """What is left to do when rows are true, also from before the fold was taken: nothing.
 
-        It may be cancelled.
+        It may be cancelled, or left to who takes the partition next.
         """
 
     async def _apply(self, view: View, fold: Fold, events: Sequence[Recorded]) -> None:

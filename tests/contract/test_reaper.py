@@ -124,10 +124,10 @@ async def test_each_stage_of_a_task_that_lasts_too_long_ends(
 
 
 async def test_what_is_due_still_is_not_sent_again_and_again(
-    place: Place, address: Address
+    on_postgres: Place, address: Address
 ) -> None:
     """Nobody decides it, or an engine finds that it is not due: that is no reason to spin."""
-    async with place.open(1, codec=CODEC) as log, asking(log) as asker:
+    async with on_postgres.open(1, codec=CODEC) as log, asking(log) as asker:
         async with engine_on(log), projecting(log, address):
             await ask(asker, "1", opening(task("A", timeouts=SOON)))
             await rows_are_the_fold(log, address)
@@ -142,9 +142,9 @@ async def test_what_is_due_still_is_not_sent_again_and_again(
 
 
 async def test_of_a_ticket_that_cannot_be_folded_nothing_is_due(
-    place: Place, address: Address
+    on_postgres: Place, address: Address
 ) -> None:
-    async with place.open(1, codec=CODEC) as log, asking(log) as asker:
+    async with on_postgres.open(1, codec=CODEC) as log, asking(log) as asker:
         async with engine_on(log), projecting(log, address):
             deadline = datetime.now(UTC) + timedelta(seconds=1)
             await ask(asker, "1", opening(task("A", timeouts=SOON), deadline=deadline))
@@ -159,11 +159,11 @@ async def test_of_a_ticket_that_cannot_be_folded_nothing_is_due(
 
 
 async def test_more_than_a_page_is_found_and_what_is_due_longest_first(
-    place: Place, address: Address, monkeypatch: pytest.MonkeyPatch
+    on_postgres: Place, address: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("adapters.postgres.views.due.PAGE", 3)
     names = [f"t{n}" for n in range(8)]
-    async with place.open(2, codec=CODEC) as log, asking(log) as asker:
+    async with on_postgres.open(2, codec=CODEC) as log, asking(log) as asker:
         async with engine_on(log), projecting(log, address):
             for name in names:
                 await ask(asker, name, opening(task("A", timeouts=Timeouts(queue=0.01))))

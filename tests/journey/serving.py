@@ -1,4 +1,4 @@
-"""An engine, as a service manager starts it."""
+"""An engine or another role, as a service manager starts it."""
 
 import json
 import subprocess
@@ -30,3 +30,18 @@ def serving(**settings: object) -> Iterator["subprocess.Popen[str]"]:
             yield engine
         finally:
             engine.kill()
+
+
+@contextmanager
+def playing(role: str, **settings: object) -> Iterator["subprocess.Popen[str]"]:
+    """A process of the role that has started; killed in the end."""
+    with subprocess.Popen(
+        [TURNSTILE, role], env=environment(**settings), stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stderr is not None
+            said = (json.loads(line)["event"] for line in process.stderr)
+            assert any(event == f"{role}_started" for event in said)
+            yield process
+        finally:
+            process.kill()

@@ -12,7 +12,7 @@ from adapters.postgres.connection import Address, connect
 from domain.automaton import Automaton
 from domain.ticket.automata import TASK, TICKET
 from tests.journey.command import PATIENCE, turnstile
-from tests.journey.serving import serving
+from tests.journey.serving import playing, serving
 
 EXIT_LOG = 69
 EXIT_CONFIG = 78
@@ -24,7 +24,8 @@ def test_help_names_every_command_with_its_sentence() -> None:
     helped = turnstile("--help")
     assert 0 == helped.returncode
     assert re.search(r"Usage: turnstile .*COMMAND", helped.stdout)
-    for command in ("asyncapi", "config", "demo", "diagram", "engine", "intake"):
+    commands = ("asyncapi", "config", "demo", "diagram", "engine", "intake", "reactor", "reaper")
+    for command in commands:
         assert re.search(rf"^  {command} +[A-Z].*\.$", helped.stdout, re.MULTILINE)
         assert 0 == turnstile(command, "--help").returncode
 
@@ -158,6 +159,17 @@ async def test_an_engine_that_is_told_to_stop_gives_its_partitions_back(
         await connection.close()
     with serving(**settings):  # at once
         pass
+
+
+@pytest.mark.service
+@pytest.mark.parametrize("role", ["reactor", "reaper"])
+def test_a_reactor_or_reaper_that_is_told_to_stop_does(address: Address, role: str) -> None:
+    settings = {"DATABASE_URL": address.dsn, "TURNSTILE_SCHEMA": address.schema}
+    with playing(role, **settings) as process:
+        process.terminate()
+        _, errors = process.communicate(timeout=PATIENCE)
+    assert 0 == process.returncode
+    assert f"{role}_stopped" == json.loads(errors.splitlines()[-1])["event"]
 
 
 @pytest.mark.service

@@ -307,6 +307,13 @@ def test_an_older_form_is_read_as_the_present_one(topic: str, form: int) -> None
     assert same(UPCAST[topic, form], MAPPER.to_domain_event(asked).event)
 
 
+def test_a_ticket_that_was_opened_before_tickets_could_wait_waits_for_none() -> None:
+    fact = cloudevents.read(cloudevents.parse(stored("turnstile.ticket.opened", 1)), CODEC)
+    ticket = TICKETS.initial()
+    TICKETS.evolve(ticket, fact)
+    assert [] == ticket.waits_for
+
+
 # ----------------------------------------------------------------------------------- the envelope
 
 

@@ -51,6 +51,8 @@ LATER = timedelta(days=30)
         ((opening("A"),), c.Cancel()),
         ((opening("A"), *ran("A")), c.Rerun()),
         ((opening("A"),), c.Supersede(by="10")),
+        ((opening("A", waits_for=("7",)),), c.NoteEnd(ticket="7", state=TicketState.PASSED)),
+        ((opening("A", waits_for=("7",)),), c.NoteEnd(ticket="7", state=TicketState.FAILED)),
         ((opening("A"), timedelta(days=7)), c.Expire()),
     ],
 )

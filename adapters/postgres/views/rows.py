@@ -56,8 +56,13 @@ def written(rows: Sequence[Struct]) -> Iterable[tuple[Any, ...]]:
 def _with_json(row: Struct, places: Sequence[int]) -> tuple[Any, ...]:
     values = list(msgspec.structs.astuple(row))
     for at in places:
-        values[at] = _encode(values[at]).decode()
+        values[at] = _json(values[at])
     return tuple(values)
+
+
+def _json(value: Any) -> str:
+    """Most lists are empty."""
+    return _encode(value).decode() if value or isinstance(value, dict) else "[]"
 
 
 def changed(rows: Sequence[Struct]) -> list[Sequence[Any]]:
@@ -65,7 +70,7 @@ def changed(rows: Sequence[Struct]) -> list[Sequence[Any]]:
     kind = type(rows[0])
     found: list[Sequence[Any]] = list(zip(*map(_getters[kind], rows), strict=True))
     if CHANGING[kind][-1] in JSON.get(kind, ()):
-        found[-1] = [_encode(value).decode() for value in found[-1]]
+        found[-1] = [_json(value) for value in found[-1]]
     return found
 
 
