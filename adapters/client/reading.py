@@ -104,7 +104,7 @@ class Reading:
         query = {"until": until, "at": at, "limit": PAGE}
         events = path("tickets", ticket, "events")
         while True:
-            more = query | {"after": version}
+            more = query | {"cursor": version}
             page = await self.connection.ask("GET", events, Page[Event], query=more)
             for event in page.rows:
                 yield event

@@ -140,7 +140,7 @@ def test_every_filter_can_be_said(method: Any, filter_: Any, of_one: bool) -> No
 
 def test_the_events_of_a_ticket_are_asked_for_as_the_server_has_it() -> None:
     named = set(inspect.signature(Client.events).parameters) - {"self", "ticket", "version"}
-    assert named | {"after", "limit"} == set(Events.__struct_fields__)
+    assert named | {"cursor", "limit"} == set(Events.__struct_fields__)
 
 
 def test_the_changes_that_end_a_ticket_are_known() -> None:

@@ -14,10 +14,10 @@ from domain.workflow import Id, Line
 
 
 class Streamed(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Which changes: of one of these tickets, of this project, and of one of these types."""
+    """Which changes: of one of these tickets, projects and types, where any are named."""
 
     ticket: tuple[Id, ...] = ()
-    project: Line | None = None
+    project: tuple[Line, ...] = ()
     type: tuple[Line, ...] = ()
 
 
@@ -52,7 +52,7 @@ class Streaming:
                 raise Invalid(field=f"type[{n}]", reason="there is no such type of event")
         wanted = Wanted(
             frozenset(query.ticket),
-            frozenset({query.project} if query.project is not None else ()),
+            frozenset(query.project),
             frozenset(query.type),
         )
         if last_event_id:
