@@ -11,10 +11,15 @@ SELECT partition, format, log, sequence, event FROM partitions ORDER BY partitio
 -- name: event
 SELECT event FROM partitions WHERE partition = $1;
 
+-- name: hurry
+SET synchronous_commit = off;
+
 -- name: advance
--- Compare-and-set; who waits for the rows is told of them with the commit.
+-- Compare-and-set; who waits for the rows is told of them with the commit. Whoever folds is
+-- alive: a renewal apart would wait for this transaction, and other partitions' for the renewal.
 WITH moved AS (
-    UPDATE partitions SET sequence = $4, event = $5
+    UPDATE partitions
+    SET sequence = $4, event = $5, owned_till = clock_timestamp() + $7::interval
     WHERE partition = $1 AND epoch = $2 AND sequence = $3
     RETURNING partition, sequence
 )

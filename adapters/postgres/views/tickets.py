@@ -32,7 +32,7 @@ async def open_tickets(
     WrongLog if they are of another log than the one with this *genesis*, and Unavailable.
     """
     await prepare(address, "tickets", genesis)
-    return PostgresView("tickets", address, TicketsFold, lease)
+    return PostgresView("tickets", address, TicketsFold, lease, is_durable=False)
 
 
 class TicketsFold(PlacedFold):
