@@ -29,10 +29,15 @@ SELECT pg_notify($6, partition || ':' || sequence) FROM moved;
 SELECT * FROM tickets WHERE ticket = ANY ($1);
 
 -- name: tasks
-SELECT * FROM tasks WHERE ticket = ANY ($1) ORDER BY ticket, n;
+SELECT t.* FROM tasks AS t
+JOIN unnest($1::text[], $2::text[]) AS wanted (ticket, task) USING (ticket, task);
 
--- name: attempts_under_way
-SELECT * FROM attempts WHERE ticket = ANY ($1) AND ended IS NULL;
+-- name: tasks_in_queue
+SELECT * FROM tasks WHERE ticket = ANY ($1) AND rank IS NOT NULL;
+
+-- name: attempts
+SELECT a.* FROM attempts AS a
+JOIN unnest($1::text[], $2::integer[]) AS wanted (ticket, token) USING (ticket, token);
 
 -- name: update_tickets
 UPDATE tickets AS t
