@@ -19,9 +19,14 @@ from domain.ticket import events as e
 from domain.ticket.state import WORD
 from domain.ticket.words import Artifact, Result, Told
 from domain.workflow import TaskSpec
+from projections.rows import Attempt
 
 NAMED = 6
 """Tasks that a sentence names; if there are more, all of them are in the details."""
+
+
+OPENING = (WORD[e.TicketOpened], WORD[e.TasksAdded])
+"""Why a task waits for its first attempt."""
 
 
 class Row(Struct, frozen=True):
@@ -94,14 +99,29 @@ class _Attempt(Struct):
 
 
 class History:
-    """The fold. It knows the attempts, so that an event which shows a token tells whose it is."""
+    """The fold. It knows the attempts, so that an event which shows a token tells whose it is.
 
-    def __init__(self) -> None:
-        self._last: datetime | None = None
+    It may begin in the middle: behind an event of the time *last*, with rows of the *attempts*
+    that the next events are about (`tokens` and `cancelled` say which those are).
+    """
+
+    def __init__(self, last: datetime | None = None, attempts: Iterable[Attempt] = ()) -> None:
+        self._last = last
         self._attempts: dict[int, _Attempt] = {}
         self._claims: Counter[str] = Counter()
         self._under_way: dict[str, int] = {}
         self._before: dict[str, str] = {}
+        for attempt in sorted(attempts, key=lambda row: row.token, reverse=True):
+            self._know(attempt)
+
+    def _know(self, row: Attempt) -> None:
+        self._attempts[row.token] = _Attempt(row.number, row.worker)
+        self._claims[row.task] = row.number - 1
+        self._before.pop(row.task, None)
+        if row.created not in OPENING:
+            self._before[row.task] = row.created
+        if self._last is not None and (row.ended_at is None or row.ended_at >= self._last):
+            self._under_way[row.task] = row.token
 
     def tell(self, recorded: Recorded) -> Row:
         """The row of the next event. Raises TypeError for an event that no ticket has."""
@@ -127,7 +147,8 @@ class History:
         )
 
     def _claimed(self, event: e.TaskClaimed, token: int) -> None:
-        self._claims[event.task] += 1
+        known = self._attempts.get(token)
+        self._claims[event.task] = known.number if known else self._claims[event.task] + 1
         self._attempts[token] = _Attempt(self._claims[event.task], event.worker)
         self._under_way[event.task] = token
 
@@ -253,6 +274,18 @@ class History:
         names: tuple[str, ...] = getattr(event, "tasks", ())
         if len(names) > NAMED and isinstance(names[0], str):
             yield ", ".join(names)
+
+
+def tokens(events: Iterable[Recorded]) -> set[int]:
+    """Of which attempts these events tell."""
+    shown = {getattr(one.event, "token", None) for one in events}
+    claims = {one.originator_version for one in events if isinstance(one.event, e.TaskClaimed)}
+    return claims | {token for token in shown if token}
+
+
+def cancelled(events: Iterable[Recorded]) -> set[datetime]:
+    """When attempts were ended by what names their tasks only."""
+    return {one.time for one in events if isinstance(one.event, e.TasksCancelled)}
 
 
 def _opening(event: e.TicketOpened) -> Iterator[str]:

@@ -41,6 +41,10 @@ POOL: Final = 8
 """Connections with which an API asks the views, and as many for the archive."""
 
 
+EACH_ITS_PLAN: Final = {"plan_cache_mode": "force_custom_plan"}
+"""A plan for any value would walk all tickets for a rare one."""
+
+
 class Service(Struct, frozen=True):
     """What a process of any role works with. Not every role needs the views.
 
@@ -143,7 +147,7 @@ async def _reading(service: Service, database: PostgresAddress) -> AsyncIterator
     """What answers from the views, and from the archive wherever it is."""
     archive = address_of(database, "history") if service.config.kafka else database
     async with (
-        open_pool(address_of(database, "tickets"), POOL) as views,
+        open_pool(address_of(database, "tickets"), POOL, **EACH_ITS_PLAN) as views,
         open_pool(archive, POOL) as events,
     ):
         yield TicketReading(TicketQueries(views), Archive(events, service.codec))

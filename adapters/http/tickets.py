@@ -11,7 +11,7 @@ from adapters.http.problems import Refusal
 from adapters.postgres.archive import Archive
 from adapters.postgres.views.queries import TicketQueries
 from domain.envelope import Recorded
-from projections.history import rows as told
+from projections.history import History, cancelled, tokens
 from projections.queries import (
     AttemptFilter,
     Limit,
@@ -95,18 +95,19 @@ class TicketReading:
         return await self._queries.attempts(ticket, query)
 
     async def events(self, ticket: str, query: Events) -> Page[Happened]:
-        """The ticket's events; told from its beginning, so that attempts have their numbers."""
-        stream = f"ticket/{ticket}"
+        """The ticket's events, however many were before; what attempts they tell of, rows say."""
+        after = max(0, query.after - 1)
         events = await self._archive.events(
-            stream, limit=query.after + query.limit + 1, until=query.until, at=query.at
+            f"ticket/{ticket}", after, limit=query.limit + 2, until=query.until, at=query.at
         )
         if not events:
             await self.ticket(ticket)
-        rows = [
-            _happened(event, row)
-            for event, row in zip(events, told(events), strict=True)
-            if event.originator_version > query.after
-        ]
+        history = History()
+        if query.after and events:
+            before, *events = events
+            attempts = await self._queries.told(ticket, tokens(events), cancelled(events))
+            history = History(before.time, attempts)
+        rows = [_happened(event, history.tell(event)) for event in events]
         if len(rows) <= query.limit:
             return Page(rows)
         return Page(rows[: query.limit], str(rows[query.limit - 1].version))
