@@ -1,6 +1,5 @@
 """What is asked of the views when they have many tickets, through the HTTP API."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from random import Random
@@ -10,17 +9,16 @@ from typing import Any, Final
 
 import asyncpg
 import httpx
-from msgspec.structs import replace
 
 from adapters.postgres.connection import open_pool
 from adapters.postgres.views.view import address_of
 from projections.queue import class_of
+from tests.benchmarks.api import client, get, reading, seconds
 from tests.benchmarks.many import ARCHIVED, ARM, fill
 from tests.benchmarks.report import Figures, figures
 from tests.benchmarks.settings import Settings
 from tests.benchmarks.system import System
 from tests.unit.given import NOON
-from workers.compose import assemble, views_of
 
 ROUNDS: Final = 100
 """Requests of each sort."""
@@ -154,35 +152,25 @@ class Asked:
         return {"since": since.isoformat(), "before": (since + timedelta(hours=1)).isoformat()}
 
     async def _get(self, path: str, **query: Any) -> Any:
-        response = await self._client.get(path, params=query)
-        response.raise_for_status()
-        return response.json()
+        return await get(self._client, path, **query)
 
 
 async def queries(system: System, settings: Settings) -> Figures:
     """Make the rows, then ask each question a hundred times, one after another."""
     began = perf_counter()
-    config = replace(system.service.config, http="127.0.0.1:0")
-    async with assemble(config, views=views_of(config), reading=True) as service:
+    async with reading(system) as service:
         assert service.database is not None
-        views = address_of(service.database, "tickets")
+        config, views = service.config, address_of(service.database, "tickets")
         archive = address_of(service.database, "history") if config.kafka else service.database
         await fill(views, archive, settings.tickets, service.log.partitions)
         made = perf_counter() - began
-        api = service.api()
-        serving = asyncio.create_task(api.run())
-        async with open_pool(views, 1) as pool:
+        async with open_pool(views, 1) as pool, client(service) as asker:
             size, count = await pool.fetchval(BYTES), await pool.fetchval(ROWS, config.schema)
-            while api.address.endswith(":0"):
-                await asyncio.sleep(0.01)
-            async with httpx.AsyncClient(base_url=f"http://{api.address}", timeout=60) as client:
-                asked = Asked(client, settings.tickets)
-                await asked.turn()
-                system.meter.start()
-                took = {name: await _times(ask) for name, ask in asked.questions().items()}
-                took["attempts of a worker (SQL)"] = await _times(lambda: _of_worker(pool))
-        api.stop()
-        await serving
+            asked = Asked(asker, settings.tickets)
+            await asked.turn()
+            system.meter.start()
+            took = {name: await _times(ask) for name, ask in asked.questions().items()}
+            took["attempts of a worker (SQL)"] = await _times(lambda: _of_worker(pool))
     every = sorted(seconds for times in took.values() for seconds in times)
     return figures(
         system,
@@ -207,9 +195,7 @@ async def queries(system: System, settings: Settings) -> Figures:
 async def _times(ask: Asking) -> list[float]:
     times: list[float] = []
     while len(times) < ROUNDS and sum(times) < MOST:
-        began = perf_counter()
-        await ask()
-        times.append(perf_counter() - began)
+        times.append(await seconds(ask))
     return times
 
 

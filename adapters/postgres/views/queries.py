@@ -58,6 +58,19 @@ class Conditions:
         if values:
             self.add(f"{column} = ANY (?::text[])", list(values))
 
+    def labels(self, labels: Sequence[str]) -> None:
+        """There are all of these, `name=value`.
+
+        They are one condition, since the statistics know which labels go together.
+        """
+        wanted: dict[str, str] = {}
+        for label in labels:
+            name, _, value = label.partition("=")
+            if wanted.setdefault(name, value) != value:
+                self.add("false")
+        if wanted:
+            self.add("labels @> ?::jsonb", msgspec.json.encode(wanted).decode())
+
     def between(self, column: str, since: datetime | None, before: datetime | None) -> None:
         """The instant lies between these."""
         if since is not None:
@@ -88,9 +101,7 @@ class TicketQueries:
         where.equal(
             project=asked.project, kind=asked.kind, name=asked.name, revision=asked.revision
         )
-        for label in asked.label:
-            name, _, value = label.partition("=")
-            where.add("labels @> ?::jsonb", msgspec.json.encode({name: value}).decode())
+        where.labels(asked.label)
         where.between("opened_at", asked.since, asked.before)
         if asked.cursor is not None:
             where.add("(opened_at, ticket) < (?, ?)", *place(asked.cursor, tuple[datetime, str]))
