@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from adapters.codec import Codec, CodecError
-from domain.envelope import Recorded
+from domain.envelope import Recorded, Stored
 
 SOURCE: Final = "turnstile"
 
@@ -85,6 +85,25 @@ def parse(record: bytes) -> CloudEvent:
 def data_of(envelope: CloudEvent) -> bytes:
     """The event's data as the codec encoded it."""
     return envelope.data_base64 if envelope.data is UNSET else bytes(envelope.data)
+
+
+def stored(envelope: CloudEvent, codec: Codec) -> Stored:
+    """The event in an envelope, with its data. Raises CodecError and FutureEvent."""
+    data = data_of(envelope)
+    return Stored(
+        id=envelope.id,
+        originator_id=envelope.subject,
+        originator_version=envelope.version,
+        event=codec.decode_event(envelope.type, envelope.schemaversion, data),
+        time=envelope.time,
+        actor=envelope.actor,
+        causationid=envelope.causationid,
+        sequence=envelope.sequence,
+        upto=envelope.upto,
+        traceparent=envelope.traceparent,
+        form=envelope.schemaversion,
+        data=data,
+    )
 
 
 def read(envelope: CloudEvent, codec: Codec) -> Recorded:

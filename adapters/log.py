@@ -183,8 +183,12 @@ class Log(Protocol):
         """An address for answers, as long as the context lasts."""
         ...
 
-    def follow(self, partition: int, after: int = 0) -> AsyncGenerator[Sequence[Recorded], None]:
+    def follow(
+        self, partition: int, after: int = 0, *, stored: bool = False
+    ) -> AsyncGenerator[Sequence[Recorded], None]:
         """The committed events behind sequence *after*, in order, for ever.
+
+        With *stored* each is a `Stored`, for those who keep its data.
 
         Raises:
             Gap: the log lacks a sequence.

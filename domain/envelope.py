@@ -58,6 +58,13 @@ class Recorded(Struct, frozen=True, gc=False):
     traceparent: Name | None = None
 
 
+class Stored(Recorded, frozen=True, gc=False):
+    """The same as the log has it: its encoded `data`, in the `form` (class_version) of its time."""
+
+    form: int = 1
+    data: bytes = b""
+
+
 class Refusal(Struct, frozen=True, gc=False, omit_defaults=True):
     """Why a command was refused: a stable type, a sentence, and the field if one is at fault."""
 

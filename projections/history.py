@@ -19,13 +19,14 @@ from domain.ticket import events as e
 from domain.ticket.state import WORD
 from domain.ticket.words import Artifact, Result, Told
 from domain.workflow import TaskSpec
+from projections.rows import Attempt
 
 NAMED = 6
 """Tasks that a sentence names; if there are more, all of them are in the details."""
 
 
-_BEGINNINGS = frozenset({WORD[e.TicketOpened], WORD[e.TasksAdded]})
-"""With which a task comes; nothing of it has ended then."""
+OPENING = (WORD[e.TicketOpened], WORD[e.TasksAdded])
+"""Why a task waits for its first attempt."""
 
 
 class Row(Struct, frozen=True):
@@ -98,15 +99,28 @@ class _Attempt(Struct):
 
 
 class History:
-    """The fold. It knows the attempts, so that an event which shows a token tells whose it is."""
+    """The fold. It knows the attempts, so that an event which shows a token tells whose it is.
 
-    def __init__(self) -> None:
-        self._last: datetime | None = None
+    It may begin in the middle: behind an event of the time *last*, with rows of the *attempts*
+    that the next events are about (`tokens` and `cancelled` say which those are).
+    """
+
+    def __init__(self, last: datetime | None = None, attempts: Iterable[Attempt] = ()) -> None:
+        self._last = last
         self._attempts: dict[int, _Attempt] = {}
         self._claims: Counter[str] = Counter()
         self._under_way: dict[str, int] = {}
         self._before: dict[str, str] = {}
         self._awaited: list[str] = []
+        for attempt in sorted(attempts, key=lambda row: row.token, reverse=True):
+            self._know(attempt)
+
+    def _know(self, row: Attempt) -> None:
+        self._before.pop(row.task, None)
+        self.remember(row.task, row.token, row.number, row.worker, row.created)
+        self._claims[row.task] = row.number - 1
+        if self._last is not None and (row.ended_at is None or row.ended_at >= self._last):
+            self._under_way[row.task] = row.token
 
     def remember(self, task: str, token: int, number: int, worker: str, created: str) -> None:
         """An attempt of which the events that are told may not tell all.
@@ -115,7 +129,7 @@ class History:
         """
         self._attempts[token] = _Attempt(number, worker)
         self._claims[task] = number
-        if created not in _BEGINNINGS:
+        if created not in OPENING:
             self._before[task] = created
 
     def tell(self, recorded: Recorded) -> Row:
@@ -143,9 +157,9 @@ class History:
         )
 
     def _claimed(self, event: e.TaskClaimed, token: int) -> None:
-        if token not in self._attempts:
-            self._claims[event.task] += 1
-            self._attempts[token] = _Attempt(self._claims[event.task], event.worker)
+        known = self._attempts.get(token)
+        self._claims[event.task] = known.number if known else self._claims[event.task] + 1
+        self._attempts[token] = _Attempt(self._claims[event.task], event.worker)
         self._under_way[event.task] = token
 
     def _awaits(self, event: Event) -> None:
@@ -283,6 +297,18 @@ class History:
         names: tuple[str, ...] = getattr(event, "tasks", ())
         if len(names) > NAMED and isinstance(names[0], str):
             yield ", ".join(names)
+
+
+def tokens(events: Iterable[Recorded]) -> set[int]:
+    """Of which attempts these events tell."""
+    shown = {getattr(one.event, "token", None) for one in events}
+    claims = {one.originator_version for one in events if isinstance(one.event, e.TaskClaimed)}
+    return claims | {token for token in shown if token}
+
+
+def cancelled(events: Iterable[Recorded]) -> set[datetime]:
+    """When attempts were ended by what names their tasks only."""
+    return {one.time for one in events if isinstance(one.event, e.TasksCancelled)}
 
 
 def _opening(event: e.TicketOpened) -> Iterator[str]:

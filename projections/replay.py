@@ -48,7 +48,7 @@ class Replay:
     def fold(self, recorded: Recorded) -> Step:
         """One event more. Raises VersionGap if it is not the next one."""
         if self.view is not None:
-            self._views.load([self.view])  # one that has ended was forgotten
+            self._views.keep(self.view)  # one that has ended was forgotten
         self._views.fold(recorded)
         self.view = self._views.known(recorded.originator_id.removeprefix(KIND))
         return Step(self._history.tell(recorded), list(self._changes()))

@@ -4,8 +4,9 @@
     views.fold(recorded)         one event more
     views.changes()              the rows that have changed since, to be written
 
-The fold needs of a ticket what its rows say, and nothing else: so a ticket that is not known here
-is loaded from its rows (`unknown` names those), and a ticket that has ended is forgotten.
+The fold needs of a ticket what its rows say, and nothing else: so what is not known here is loaded
+from the rows (`unknown` names those), and a ticket that has ended is forgotten. Of a large ticket
+no more is loaded than the tasks that the events name.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -44,11 +45,35 @@ _open: Final = frozenset(OPEN)
 
 
 class View(Struct):
-    """The rows of one ticket: all of its tasks, and the attempts that are under way by token."""
+    """The rows of one ticket, and those of its tasks that are needed; all of them if it is `whole`.
+
+    Of the attempts it has those that are under way, by token.
+    """
 
     ticket: Ticket
     tasks: dict[str, Task]
     attempts: dict[int, Attempt]
+    whole: bool
+
+
+class Unknown(Struct):
+    """What must be loaded: tickets, some tasks, and all tasks that are in the queue of a ticket."""
+
+    tickets: set[str]
+    tasks: set[tuple[str, str]]
+    queues: set[str]
+
+    def __bool__(self) -> bool:
+        """Whether there is anything."""
+        return bool(self.tickets or self.tasks or self.queues)
+
+
+class Loaded(Struct):
+    """Rows as they were written; the attempts are those under way at the tasks."""
+
+    tickets: Sequence[Ticket]
+    tasks: Sequence[Task]
+    attempts: Sequence[Attempt]
 
 
 class Changes(Struct):
@@ -90,32 +115,57 @@ class Views:
         self._refused: list[tuple[str, int]] = []
         self._problems: list[tuple[str, str]] = []
 
-    def unknown(self, events: Iterable[Recorded]) -> set[str]:
-        """The ids of tickets that must be loaded before these events can be folded."""
-        known: set[str] = set()
-        missing: set[str] = set()
+    def unknown(self, events: Iterable[Recorded]) -> Unknown:
+        """What must be loaded before these events can be folded."""
+        opened: set[str] = set()
+        added: set[tuple[str, str]] = set()
+        missing = Unknown(set(), set(), set())
         for recorded in events:
             stream = recorded.originator_id
             if not stream.startswith(KIND):
                 continue
-            id_ = stream[len(KIND) :]
-            if type(recorded.event) is e.TicketOpened:
-                known.add(id_)
-            elif not (id_ in known or id_ in self._views or id_ in self._quarantined):
-                missing.add(id_)
+            id_, event = stream[len(KIND) :], recorded.event
+            if type(event) is e.TicketOpened:
+                opened.add(id_)
+            if id_ in opened or id_ in self._quarantined:
+                continue
+            view = self._views.get(id_)
+            if view is None:
+                missing.tickets.add(id_)
+            elif view.whole:
+                continue
+            known = view.tasks if view is not None else {}
+            match event:
+                case e.TasksAdded(tasks=specs):
+                    added.update((id_, spec.name) for spec in specs)
+                case e.PriorityChanged():
+                    missing.queues.add(id_)
+                case _:
+                    missing.tasks.update((id_, n) for n in _named(event) if n not in known)
+        missing.tasks -= added
         return missing
 
     def known(self, id_: str) -> View:
         """The rows of a ticket that is known."""
         return self._views[id_]
 
-    def load(self, views: Iterable[View]) -> None:
-        """Know these, as their rows say."""
-        for view in views:
-            if view.ticket.problem is None:
-                self._views[view.ticket.ticket] = view
+    def keep(self, view: View) -> None:
+        """Know this one, which may have been forgotten."""
+        self._views[view.ticket.ticket] = view
+
+    def load(self, loaded: Loaded) -> None:
+        """Know these, as their rows say. What was known of a ticket's tasks already, stays."""
+        for ticket in loaded.tickets:
+            if ticket.problem is None:
+                self._views[ticket.ticket] = View(ticket, {}, {}, whole=False)
             else:
-                self._quarantined.add(view.ticket.ticket)
+                self._quarantined.add(ticket.ticket)
+        for task in loaded.tasks:
+            if view := self._views.get(task.ticket):
+                view.tasks.setdefault(task.task, task)
+        for attempt in loaded.attempts:
+            if view := self._views.get(attempt.ticket):
+                view.attempts.setdefault(attempt.token, attempt)
 
     def fold(self, recorded: Recorded) -> None:
         """Change by one event. Streams that are no tickets are no affair of these views.
@@ -212,12 +262,12 @@ class Views:
             waits_for=list(event.waits_for),
         )
         self._new_tickets[id(ticket)] = ticket
-        return View(ticket, {}, {})
+        return View(ticket, {}, {}, whole=True)
 
     def _added(self, view: View, event: Any, recorded: Recorded) -> None:
         kind, ticket = type(event), view.ticket
-        for spec in event.tasks:
-            task = self._task(ticket, spec, len(view.tasks), kind, recorded.time)
+        for n, spec in enumerate(event.tasks, start=ticket.tasks):
+            task = self._task(ticket, spec, n, kind, recorded.time)
             view.tasks[spec.name] = task
             self._new_tasks[id(task)] = task
         ticket.tasks += len(event.tasks)
@@ -398,6 +448,13 @@ class Views:
 
     def _refused_report(self, view: View, event: e.ReportRefused, recorded: Recorded) -> None:
         self._refused.append((view.ticket.ticket, event.token))
+
+
+def _named(event: Event) -> Iterable[str]:
+    """The tasks that change by an event."""
+    if isinstance(event, e.ReportRefused):
+        return ()
+    return getattr(event, "tasks", None) or ((event.task,) if hasattr(event, "task") else ())
 
 
 FOLD: Final[dict[type[Event], Callable[[Views, View, Any, Recorded], None]]] = {

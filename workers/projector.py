@@ -5,6 +5,7 @@ partition next goes on where the one before has ended, and nothing is folded twi
 """
 
 import asyncio
+import gc
 from collections.abc import Sequence
 from contextlib import aclosing
 from functools import partial
@@ -15,16 +16,11 @@ import structlog
 from adapters.log import Fenced, Gap, Log, Unavailable, WrongLog
 from adapters.views import Fold, Folding, View
 from domain.envelope import Recorded
+from workers.feeds import Feeds
 from workers.serving import Serving, serve
 from workers.watchdog import Watchdog
 
 log = structlog.get_logger()
-
-BATCH = 4_000
-"""Events that are folded in one transaction, about: what has come meanwhile is taken together."""
-
-IDLE = 1.0
-"""Seconds after which one that has nothing to fold says that it is alive."""
 
 
 class Projector:
@@ -35,6 +31,7 @@ class Projector:
     ) -> None:
         self.name = name
         self._log = log
+        self._feeds = Feeds(log)
         self._views = views
         self._watchdog = watchdog or Watchdog(None)
         self._stopping = asyncio.Event()
@@ -49,6 +46,7 @@ class Projector:
         Raises what makes it wrong to go on: FutureEvent and CodecError (this process is older
         than the log), Gap and VersionGap (the log is damaged), WrongLog (the view is another's).
         """
+        gc.set_threshold(100_000, 50, 1_000)  # what a batch makes lives as long as the batch
         try:
             async with asyncio.TaskGroup() as group:
                 for view in self._views:
@@ -70,7 +68,7 @@ class Projector:
             after = await self._checked(view, fold)
             log.info("view_taken", view=view.name, partition=number, sequence=after)
             await self._settle(fold)
-            async with Reader(self._log, number, after) as reader:
+            async with self._feeds.reader(number, after) as reader:
                 while not serving.stopping:
                     if events := await reader.next():
                         serving.may_be_cancelled = False
@@ -124,39 +122,3 @@ class Projector:
             sequence=fold.sequence,
             ms=round((monotonic() - began) * 1e3, 2),
         )
-
-
-class Reader:
-    """Reads the events of a partition ahead of who folds them."""
-
-    def __init__(self, log: Log, partition: int, after: int) -> None:
-        self._pages: asyncio.Queue[Sequence[Recorded]] = asyncio.Queue(maxsize=2)
-        self._task = asyncio.create_task(self._read(log, partition, after))
-
-    async def __aenter__(self) -> "Reader":
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._task.cancel()
-        await asyncio.wait({self._task})
-
-    async def _read(self, log: Log, partition: int, after: int) -> None:
-        async with aclosing(log.follow(partition, after)) as pages:
-            async for page in pages:
-                await self._pages.put(page)
-
-    async def next(self) -> Sequence[Recorded]:
-        """What has come, about a batch at most; nothing if nothing comes for a while.
-
-        Raises what reading has raised.
-        """
-        try:
-            async with asyncio.timeout(IDLE):
-                events = list(await self._pages.get())
-        except TimeoutError:
-            if self._task.done():
-                self._task.result()
-            return ()
-        while len(events) < BATCH and not self._pages.empty():
-            events += self._pages.get_nowait()
-        return events

@@ -35,6 +35,9 @@ from workers.progress import Progress
 POOL: Final = 8
 """Connections with which an API asks the views, and as many for the archive."""
 
+EACH_ITS_PLAN: Final = {"plan_cache_mode": "force_custom_plan"}
+"""A plan for any value would walk all tickets for a rare one."""
+
 
 class Places(Struct, frozen=True):
     """Where in the database the views of tickets, the events and the tokens are."""
@@ -71,7 +74,7 @@ async def open_web(
     await prepare(places.access)
     genesis = [await log.genesis(n) for n in range(log.partitions)]
     async with (
-        open_pool(places.tickets, POOL) as views,
+        open_pool(places.tickets, POOL, **EACH_ITS_PLAN) as views,
         open_pool(places.archive, POOL) as events,
         open_pool(places.access, 2) as secrets,
         open_live(

@@ -13,7 +13,7 @@ from adapters.postgres.views.queries import TicketQueries
 from domain.envelope import Recorded
 from domain.errors import Invalid
 from domain.ticket.commands import Instant
-from projections.history import rows as told
+from projections.history import History, cancelled, tokens
 from projections.queries import (
     MOST,
     AttemptFilter,
@@ -150,18 +150,19 @@ class TicketReading:
         return await self._queries.attempts(ticket, query)
 
     async def events(self, ticket: str, query: Events) -> Page[Happened]:
-        """The ticket's events; told from its beginning, so that attempts have their numbers."""
-        stream = f"{KIND}{ticket}"
+        """The ticket's events, however many were before; what attempts they tell of, rows say."""
+        after = max(0, query.cursor - 1)
         events = await self._archive.events(
-            stream, limit=query.cursor + query.limit + 1, until=query.until, at=query.at
+            f"{KIND}{ticket}", after, limit=query.limit + 2, until=query.until, at=query.at
         )
         if not events:
             await self._ticket(ticket)
-        rows = [
-            _happened(event, row)
-            for event, row in zip(events, told(events), strict=True)
-            if event.originator_version > query.cursor
-        ]
+        history = History()
+        if query.cursor and events:
+            before, *events = events
+            attempts = await self._queries.told(ticket, tokens(events), cancelled(events))
+            history = History(before.time, attempts)
+        rows = [_happened(event, history.tell(event)) for event in events]
         if len(rows) <= query.limit:
             return Page(rows)
         return Page(rows[: query.limit], str(rows[query.limit - 1].version))

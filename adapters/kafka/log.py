@@ -99,11 +99,12 @@ class KafkaLog:
             yield KafkaReplies(consumer, f"{partition.partition}.{name.hex}")
 
     async def follow(
-        self, partition: int, after: int = 0
+        self, partition: int, after: int = 0, *, stored: bool = False
     ) -> AsyncGenerator[Sequence[Recorded], None]:
         """The committed events behind sequence *after*, in order, for ever."""
+        topic = self._topic("events", partition)
         async with running(self._address.consumer()) as consumer:
-            events = Events(consumer, self._topic("events", partition), self._codec, after)
+            events = Events(consumer, topic, self._codec, after, stored=stored)
             await events.begin()
             while True:
                 if page := await events.next():

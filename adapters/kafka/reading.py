@@ -28,12 +28,21 @@ WAIT: Final = 1.0
 class Events:
     """The events of one partition, behind sequence *after*, through a consumer of one's own."""
 
-    def __init__(self, consumer: Any, partition: TopicPartition, codec: Codec, after: int) -> None:
+    def __init__(
+        self,
+        consumer: Any,
+        partition: TopicPartition,
+        codec: Codec,
+        after: int,
+        *,
+        stored: bool = False,
+    ) -> None:
         self.after = after
         """The sequence of the last event that was given out, or that was not asked for."""
         self._consumer = consumer
         self._partition = partition
         self._codec = codec
+        self._read = cloudevents.stored if stored else cloudevents.read
         self._last: int | None = None
 
     async def begin(self) -> int:
@@ -76,7 +85,7 @@ class Events:
         for record in found.get(self._partition, ()):
             envelope = cloudevents.parse(record.value)
             if self._is_new(envelope):
-                page.append(cloudevents.read(envelope, self._codec))
+                page.append(self._read(envelope, self._codec))
         if page:
             self.after = page[-1].sequence
         return page

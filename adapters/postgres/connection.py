@@ -89,13 +89,15 @@ async def close(connection: "Connection") -> None:
 
 
 @asynccontextmanager
-async def open_pool(address: Address, size: int) -> AsyncIterator["asyncpg.Pool[asyncpg.Record]"]:
+async def open_pool(
+    address: Address, size: int, **settings: str
+) -> AsyncIterator["asyncpg.Pool[asyncpg.Record]"]:
     """At most so many connections, made when they are needed."""
     pool = await asyncpg.create_pool(
         address.dsn,
         min_size=0,
         max_size=size,
-        connect=lambda *_, **__: connect(address),
+        connect=lambda *_, **__: connect(address, **settings),
         reset=_keep,
     )
     try:

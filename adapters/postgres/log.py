@@ -15,7 +15,7 @@ from adapters.log import Genesis, Standing, WrongLog
 from adapters.postgres.connection import Address, Bell, close, connect, open_pool, translated
 from adapters.postgres.membership import PostgresMembership, joined
 from adapters.postgres.owner import POLL
-from adapters.postgres.read import PAGE, read
+from adapters.postgres.read import PAGE, read, recorded, with_data
 from adapters.postgres.statements import load, schema
 from domain.envelope import Answer, Recorded, Submitted, check, partition_of
 from domain.errors import TooLarge
@@ -163,9 +163,10 @@ class PostgresLog:
             self._bell.unsubscribe(channel, replies.arrived)
 
     async def follow(
-        self, partition: int, after: int = 0
+        self, partition: int, after: int = 0, *, stored: bool = False
     ) -> AsyncGenerator[Sequence[Recorded], None]:
         """The committed events behind sequence *after*, in order, for ever."""
+        form = with_data if stored else recorded
         rung = asyncio.Event()
 
         def ring(payload: str) -> None:
@@ -179,7 +180,7 @@ class PostgresLog:
                 rung.clear()
                 with translated():
                     async with self._pool.acquire() as connection:
-                        page = await read(connection, self._codec, partition, after, PAGE)
+                        page = await read(connection, self._codec, partition, after, PAGE, form)
                 if page:
                     after = page[-1].sequence
                     yield page

@@ -58,10 +58,11 @@ class Held:
 class Shares:
     """One member, as long as it renews its row."""
 
-    def __init__(self, address: Address, name: str, lease: float) -> None:
+    def __init__(self, address: Address, name: str, lease: float, renew: str) -> None:
         self.member = f"{name}-{uuid4().hex[:8]}"
         self._address = address
         self._lease = timedelta(seconds=lease)
+        self._renew = SQL[renew]
         self._connection: Connection | None = None
         self._looked = False
 
@@ -83,7 +84,7 @@ class Shares:
             connection = self._connection = await connect(self._address)
         with translated():
             await connection.execute(SQL["join"], self.member, self._lease)
-            await connection.execute(SQL["renew"], self.member, self._lease)
+            await connection.execute(self._renew, self.member, self._lease)
             members = [row["member"] for row in await connection.fetch(SQL["members"])]
             owners = {
                 row["partition"]: row["owner"] for row in await connection.fetch(SQL["owners"])
@@ -145,9 +146,14 @@ class Shares:
 
 
 @asynccontextmanager
-async def sharing(address: Address, name: str, lease: float) -> AsyncIterator[Shares]:
-    """Be one of those who share the partitions at the address; leave at the end."""
-    shares = Shares(address, name, lease)
+async def sharing(
+    address: Address, name: str, lease: float, *, renew: str = "renew"
+) -> AsyncIterator[Shares]:
+    """Be one of those who share the partitions at the address; leave at the end.
+
+    *renew* is the statement that renews what this one has.
+    """
+    shares = Shares(address, name, lease, renew)
     try:
         yield shares
     finally:

@@ -12,6 +12,7 @@ from tests.benchmarks.bulk import bulk
 from tests.benchmarks.engines import EngineEnded
 from tests.benchmarks.idle import idle
 from tests.benchmarks.large import large
+from tests.benchmarks.queries import queries
 from tests.benchmarks.rebuild import rebuild
 from tests.benchmarks.report import Report
 from tests.benchmarks.settings import Settings, SettingsError
@@ -25,14 +26,16 @@ MEASURE = {
     "large": large,
     "takeover": takeover,
     "rebuild": rebuild,
+    "queries": queries,
 }
 
 
 async def main(settings: Settings) -> None:
     report = Report(settings.json)
     for mode in settings.modes:
-        engines = max(2, settings.engines) if mode == "takeover" else settings.engines
-        async with started(settings.log, engines, views=settings.views) as system:
+        engines = {"takeover": max(2, settings.engines), "queries": 0}.get(mode, settings.engines)
+        views = settings.views and mode != "queries"  # which has rows of its own making
+        async with started(settings.log, engines, views=views) as system:
             report.machine(system)
             report.add(await MEASURE[mode](system, settings))
     report.show()

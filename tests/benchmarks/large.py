@@ -1,17 +1,19 @@
 """A ticket of 10,000 tasks: what it takes, and that each event costs as much as in a small one."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from time import perf_counter
-from typing import Final
+from typing import Any, Final
 
 from adapters.cloudevents import write
 from domain.ticket import commands as c
+from tests.benchmarks.api import client, get, reading, seconds
 from tests.benchmarks.check import pages, verified
 from tests.benchmarks.cost import cost
 from tests.benchmarks.report import Figures, figures
 from tests.benchmarks.settings import Settings
 from tests.benchmarks.system import System
 from tests.benchmarks.tickets import WORKER, Driver, at_once, growing, passed, wake
+from tests.benchmarks.views import watching
 from workers.compose import Service
 
 TASKS: Final = 10_000
@@ -26,9 +28,11 @@ async def large(system: System, settings: Settings) -> Figures:
     ticket = _Large(driver, number, settings.in_flight)
     driver.latencies.clear()
     system.meter.start()
-    began = perf_counter()
-    phases = {name: await _seconds(phase()) for name, phase in ticket.phases.items()}
-    seconds = perf_counter() - began
+    phases, visible = {}, {}
+    for name, phase in ticket.phases.items():
+        phases[name] = await seconds(phase)
+        visible[name] = await seconds(lambda: _seen(system))
+    took = sum(phases.values())
     cpu = system.meter.used()
     elsewhere = system.meter.elsewhere()
     stored = await _stored(service)
@@ -39,13 +43,15 @@ async def large(system: System, settings: Settings) -> Figures:
         "large",
         changes=stored - before,
         tickets=1,
-        seconds=seconds,
+        seconds=took,
         cpu=cpu,
         latencies=driver.latencies,
         in_flight=settings.in_flight,
         engines=settings.engines,
         tasks=TASKS,
-        phase_seconds={name: round(took, 3) for name, took in phases.items()},
+        phase_seconds=_rounded(phases),
+        seconds_until_visible=_rounded(visible),
+        seconds_to_read=_rounded(await _read(system, number)),
         largest_record_bytes=await _largest_record(service),
         busy_elsewhere=round(elsewhere, 2),
         recovery_events_per_second=round(folded.events_per_second),
@@ -99,10 +105,37 @@ class _Large:
         await at_once(self._in_flight, work, range(TASKS))
 
 
-async def _seconds(phase: Awaitable[None]) -> float:
-    began = perf_counter()
-    await phase
-    return perf_counter() - began
+async def _seen(system: System) -> None:
+    """Wait until the views have all that the log has."""
+    if system.views is not None:
+        async with watching(system.views) as watch:
+            await watch.until(await _stored(system.service))
+
+
+async def _read(system: System, number: int) -> dict[str, float]:
+    """The longest that one page of each sort takes through the API."""
+    if system.views is None:
+        return {}
+    path, longest = f"/v1/tickets/{number}", {}
+    async with reading(system) as service, client(service) as asker:
+        longest["ticket"] = await seconds(lambda: get(asker, path))
+        for what in ("tasks", "attempts", "events"):
+            where: dict[str, Any] = {}
+            took = []
+            while True:
+                began = perf_counter()
+                page = await get(asker, f"{path}/{what}", **where)
+                took.append(perf_counter() - began)
+                if page["next"] is None:
+                    break
+                where = {"cursor": page["next"]}
+            longest[f"page of {what}"] = max(took)
+            longest[f"all {what}"] = sum(took)
+    return longest
+
+
+def _rounded(figures: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(seconds, 3) for name, seconds in figures.items()}
 
 
 async def _stored(service: Service) -> int:

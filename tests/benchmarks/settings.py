@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta, Struct
 
-MODES: Final = ("bulk", "idle", "large", "takeover", "rebuild")
+MODES: Final = ("bulk", "idle", "large", "takeover", "rebuild", "queries")
 
 
 class SettingsError(Exception):
@@ -15,7 +15,8 @@ class SettingsError(Exception):
 
 
 class Settings(Struct, frozen=True):
-    """`tickets` is how many the mode bulk measures, `in_flight` how many are open at once."""
+    """`tickets` is how many the modes bulk, rebuild and queries have, `in_flight` how many are
+    open at once."""
 
     log: str = "postgres"
     mode: str = "all"

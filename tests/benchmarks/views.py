@@ -68,6 +68,8 @@ class Watch:
 async def watching(address: Address) -> AsyncIterator[Watch]:
     """A watch over the views of a log at an address."""
     connection = await connect(address_of(address, "tickets"))
+    while await connection.fetchval("SELECT to_regclass('partitions')") is None:
+        await asyncio.sleep(LOOK)  # a projector is about to make it
     watch = Watch(connection)
     try:
         yield watch

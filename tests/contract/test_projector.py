@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
 from random import Random
 from typing import Any
 from uuid import uuid4
 
 import pytest
 import structlog.testing
+from msgspec.structs import replace
 
+from adapters import cloudevents
 from adapters.asking import Asker, asking
 from adapters.codec import Codec
 from adapters.log import Gap, Genesis, Log, WrongLog
@@ -18,7 +21,7 @@ from adapters.postgres.connection import Address, close, connect, open_pool
 from adapters.postgres.views.history import open_history
 from adapters.postgres.views.tickets import open_tickets
 from adapters.postgres.views.view import PostgresView, address_of
-from domain.envelope import Recorded, Submitted, partition_of
+from domain.envelope import Recorded, Stored, Submitted, partition_of
 from domain.kinds import DECIDERS
 from domain.ticket import commands as c
 from domain.ticket.words import Outcome
@@ -199,6 +202,83 @@ async def test_the_archive_has_every_event_of_a_ticket_in_order(
                 assert expected[:4] == await archive.events(stream, until=4)
                 earlier = [event for event in expected if event.time <= expected[3].time]
                 assert earlier == await archive.events(stream, at=expected[3].time)
+
+
+@asynccontextmanager
+async def projecting_both(log: Log, address: Address) -> AsyncIterator[None]:
+    history = await open_history(
+        address_of(address, "history"), await genesis_of(log), CODEC, lease=LEASE
+    )
+    projector = Projector("a", log, [await view_of(log, address), history])
+    task = asyncio.create_task(projector.run())
+    try:
+        yield
+    finally:
+        projector.stop()
+        await task
+
+
+async def test_a_view_that_is_held_up_holds_no_other_up(place: Place, address: Address) -> None:
+    at = address_of(address, "history")
+    async with place.open(1, codec=CODEC) as log, engine_on(log), asking(log) as asker:
+        with structlog.testing.capture_logs():
+            async with projecting_both(log, address):
+                await live(asker, "1")
+                await seen(log, at)
+                other = await connect(at)
+                async with other.transaction():
+                    await other.execute("LOCK TABLE events IN EXCLUSIVE MODE")
+                    await live(asker, "2")
+                    await rows_are_the_fold(log, address)
+                await close(other)
+                await live(asker, "3")
+                await seen(log, at)
+        async with open_pool(at, 1) as pool:
+            found = [await Archive(pool, CODEC).events(f"ticket/{n}") for n in (1, 2, 3)]
+        events = await log_of(log)
+        assert sorted(events, key=lambda one: one.originator_id) == [e for f in found for e in f]
+        assert 0 < len(events)
+
+
+async def test_events_are_read_with_their_data_as_the_log_has_it(
+    place: Place, address: Address
+) -> None:
+    async with place.open(1, codec=CODEC) as log, asking(log) as asker:
+        async with engine_on(log):
+            await live(asker, "1")
+        expected = await log_of(log)
+        found: list[Any] = []
+        async with aclosing(log.follow(0, stored=True)) as pages:
+            while len(found) < len(expected):
+                found += await anext(pages)
+        for event, stored in zip(expected, found, strict=True):
+            assert isinstance(stored, Stored)
+            assert (event.id, event.sequence) == (stored.id, stored.sequence)
+            assert (1, CODEC.encode_event(event.event)) == (stored.form, stored.data)
+
+
+async def test_what_is_of_an_older_form_is_archived_in_that_form(
+    address: Address, place: Place
+) -> None:
+    """The archive has what the log has, so that it is read in the same way."""
+    old = Path(__file__).parents[1] / "data/events/turnstile.ticket.lease_lost.v1.json"
+    at = address_of(address, "history")
+    async with place.open(1, codec=CODEC) as log:
+        view = await open_history(at, await genesis_of(log), CODEC, lease=LEASE)
+        envelope = cloudevents.parse(old.read_bytes())
+        event = replace(cloudevents.stored(envelope, CODEC), sequence=1)
+        async with view.join("a") as folding:
+            while 0 not in await folding.granted():
+                pass
+            fold = await folding.take(0)
+            await fold.fold([event])
+            await fold.release()
+        async with open_pool(at, 1) as pool:
+            row = await pool.fetchrow("SELECT schemaversion, state FROM events")
+            assert row is not None
+            assert (1, cloudevents.data_of(envelope)) == (row["schemaversion"], row["state"])
+            [found] = await Archive(pool, CODEC).events("ticket/9")
+            assert event.event == found.event
 
 
 # ------------------------------------------------------------------------------- other histories

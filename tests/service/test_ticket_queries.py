@@ -109,6 +109,11 @@ def newest_first(rows: Sequence[Ticket]) -> list[str]:
             TicketFilter(label=("team=blue", "nightly=yes")),
             lambda row: row.labels == {"team": "blue", "nightly": "yes"},
         ),
+        (TicketFilter(label=("team=blue", "team=red")), lambda row: False),
+        (
+            TicketFilter(state=tuple(TicketState), project="tower", label=("team=red",)),
+            lambda row: (row.project, row.labels.get("team")) == ("tower", "red"),
+        ),
         (
             TicketFilter(since=NOON + 10 * SECOND, before=NOON + 20 * SECOND),
             lambda row: 10 <= int(row.ticket) < 20,

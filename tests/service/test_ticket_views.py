@@ -15,7 +15,7 @@ import pytest
 from adapters.log import Fenced, Genesis, Unavailable, WrongLog
 from adapters.postgres.connection import Address, close, connect
 from adapters.postgres.views.rows import columns
-from adapters.postgres.views.tickets import open_tickets
+from adapters.postgres.views.tickets import TicketsFold, open_tickets
 from adapters.postgres.views.view import PostgresFolding, PostgresView, address_of
 from adapters.views import Fold
 from domain.envelope import Recorded
@@ -135,6 +135,30 @@ async def _until_it_waits(connection: Any) -> None:
     async with asyncio.timeout(10):
         while not await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
             await asyncio.sleep(0.01)
+
+
+async def test_a_long_transaction_holds_up_no_other_partition(address: Address) -> None:
+    """Nor does the renewal of what is owned wait for it."""
+    events = history(given(opening("A"), *ran("A")))
+    others = history(Given(opening("A"), *ran("A"), stream="ticket/10"))
+    view = await open_tickets(address_of(address, "tickets"), log_of(2), lease=1)
+    async with folding(view) as one, fold_of(one, 0) as fold, fold_of(one, 1) as other:
+        await fold.fold(events[:2])
+        assert isinstance(fold, TicketsFold)
+        await fold._place.connection.execute("SET lock_timeout = 0")
+        blocking = await connect(address_of(address, "tickets"))
+        async with blocking.transaction():
+            await blocking.execute("SELECT FROM tickets FOR UPDATE")
+            writing = asyncio.create_task(fold.fold(events[2:]))
+            await _until_it_waits(blocking)
+            async with asyncio.timeout(5):
+                look = asyncio.create_task(one.granted())
+                await other.fold(others)
+                assert {0, 1} == await look
+            assert not writing.done()
+        await blocking.close()
+        await writing
+    assert ["10", "9"] == [row["ticket"] for row in (await tables(address))["tickets"]]
 
 
 async def test_views_of_another_log_are_refused(address: Address) -> None:

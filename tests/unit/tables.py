@@ -6,8 +6,9 @@ from typing import Any
 import msgspec
 
 from domain.envelope import Recorded
+from domain.ticket.automata import AT_WORK
 from projections.rows import Attempt, Result, Task, Ticket
-from projections.tickets import Changes, View, Views
+from projections.tickets import Changes, Loaded, Unknown, Views
 
 
 class Tables:
@@ -33,19 +34,18 @@ class Tables:
         for ticket, problem in changes.problems:
             self.tickets[ticket].problem = problem
 
-    def load(self, ids: Iterable[str]) -> Iterable[View]:
-        """The rows of these tickets, with the attempts that are under way."""
-        for id_ in ids:
-            tasks = {row.task: _copy(row) for row in self.tasks.values() if row.ticket == id_}
-            yield View(
-                _copy(self.tickets[id_]),
-                dict(sorted(tasks.items(), key=lambda item: item[1].n)),
-                {
-                    row.token: _copy(row)
-                    for row in self.attempts.values()
-                    if row.ticket == id_ and row.ended is None
-                },
-            )
+    def load(self, unknown: Unknown) -> Loaded:
+        """These rows, with the attempts that are under way."""
+        tasks = [
+            _copy(row)
+            for key, row in self.tasks.items()
+            if key in unknown.tasks or (row.ticket in unknown.queues and row.rank is not None)
+        ]
+        return Loaded(
+            [_copy(self.tickets[id_]) for id_ in unknown.tickets],
+            tasks,
+            [_copy(self.attempts[row.ticket, row.token]) for row in tasks if row.state in AT_WORK],
+        )
 
     def follow(self, batches: Iterable[Sequence[Recorded]], *, forgetful: bool = False) -> None:
         """Fold the batches and write what changes; a forgetful one is another process each time."""

@@ -4,8 +4,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import hypothesis
 import msgspec
 import pytest
+from hypothesis import strategies as st
 
 from domain.envelope import Recorded
 from domain.event import CommandNoted, Event
@@ -13,10 +15,11 @@ from domain.ticket import commands as c
 from domain.ticket import events as e
 from domain.ticket.words import Artifact, Execution, Outcome, Precedence, Result
 from domain.workflow import Run, Source, Subject, Takes, TaskSpec, Timeouts
-from projections.history import NAMED, Row, duration, lines, rows
+from projections.history import NAMED, History, Row, cancelled, duration, lines, rows, tokens
 from tests.unit.given import (
     NOON,
     Fact,
+    Given,
     broke,
     claim,
     failed,
@@ -29,6 +32,8 @@ from tests.unit.given import (
     task,
     working,
 )
+from tests.unit.tables import Tables
+from tests.unit.walks import Walk, play, take, walks
 
 LATER = NOON + timedelta(days=2)
 BODY = bytes.fromhex("c0de")
@@ -437,3 +442,28 @@ def test_times_are_told_in_utc() -> None:
 )
 def test_a_duration_is_told_in_its_two_largest_units(seconds: float, expected: str) -> None:
     assert expected == duration(timedelta(seconds=seconds))
+
+
+# --------------------------------------------------------------------------- from the middle
+
+
+@hypothesis.given(walks(), st.integers(1, 1_000), st.integers(1, 20))
+def test_a_part_is_told_as_the_whole_is(walk: Walk, place: int, size: int) -> None:
+    ticket = Given()
+    for ticket, submitted in play(walk):
+        take(ticket, submitted)
+    if len(ticket.history) < 2:
+        return
+    whole = list(rows(ticket.history))
+    first = 1 + place % (len(whole) - 1)
+    part = ticket.history[first : first + size]
+    tables = Tables()
+    tables.follow([ticket.history])
+    of = [
+        row
+        for row in tables.attempts.values()
+        if row.token in tokens(part)
+        or (row.ended == "tasks_cancelled" and row.ended_at in cancelled(part))
+    ]
+    told = History(ticket.history[first - 1].time, of)
+    assert whole[first : first + size] == [told.tell(one) for one in part]

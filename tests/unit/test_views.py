@@ -16,7 +16,7 @@ from domain.ticket.events import ReportRefused
 from domain.ticket.words import Artifact, Outcome, Result, Scope
 from projections.queue import AGEING, class_of
 from projections.rows import Attempt, Task, Ticket
-from projections.tickets import COUNTED, FOLD
+from projections.tickets import COUNTED, FOLD, Unknown, Views
 from tests.unit.given import (
     NOON,
     Given,
@@ -143,6 +143,28 @@ def test_it_is_all_one_into_which_batches_the_events_are_cut(walk: Walk, places:
         tables = Tables()
         tables.follow(cut(ticket.history, places), forgetful=forgetful)
         assert vars(expected) == vars(tables)
+
+
+def test_of_a_large_ticket_only_what_changes_is_loaded_and_written() -> None:
+    ticket = given(opening(*(f"task-{n}" for n in range(1_000))))
+    tables, before = seen(ticket), len(ticket.history)
+    ticket.after(*working("task-7"))
+    views, events = Views(0), ticket.history[before:]
+    unknown = views.unknown(events)
+    assert Unknown({"9"}, {("9", "task-7")}, set()) == unknown
+    views.load(tables.load(unknown))
+    for event in events:
+        views.fold(event)
+    changes = views.changes()
+    assert ["task-7"] == [row.task for row in changes.tasks]
+    assert (999, 1) == (changes.tickets[0].waiting, changes.tickets[0].working)
+    assert not views.unknown(events)
+
+
+def test_a_priority_needs_what_is_in_the_queue() -> None:
+    ticket = given(opening("A", task("B", "A")), c.ChangePriority(priority=3))
+    unknown = Views(0).unknown(ticket.history[-1:])
+    assert Unknown({"9"}, set(), {"9"}) == unknown
 
 
 # ------------------------------------------------------------------------------------ the queue

@@ -10,6 +10,12 @@ SELECT * FROM tasks WHERE /* conditions */ ORDER BY rank, ticket, task
 -- name: attempts
 SELECT * FROM attempts WHERE /* conditions */ ORDER BY token
 
+-- name: attempts_told
+SELECT * FROM attempts WHERE ticket = $1 AND token = ANY ($2)
+
+-- name: attempts_cancelled
+SELECT * FROM attempts WHERE ticket = $1 AND ended = 'tasks_cancelled' AND ended_at = ANY ($2)
+
 -- name: results
 SELECT * FROM results WHERE /* conditions */ ORDER BY at DESC, ticket DESC, token DESC, n DESC
 

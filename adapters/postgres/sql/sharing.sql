@@ -5,6 +5,13 @@ ON CONFLICT (member) DO UPDATE SET till = excluded.till;
 -- name: renew
 UPDATE partitions SET owned_till = clock_timestamp() + $2::interval WHERE owner = $1;
 
+-- name: renew_idle
+-- Waits for nobody: what is locked is inside a transaction of its owner, which renews it itself.
+UPDATE partitions SET owned_till = clock_timestamp() + $2::interval
+WHERE partition IN (
+    SELECT partition FROM partitions WHERE owner = $1 FOR NO KEY UPDATE SKIP LOCKED
+);
+
 -- name: leave
 DELETE FROM members WHERE member = $1 OR till < clock_timestamp() - interval '1 hour';
 

@@ -42,6 +42,11 @@ CREATE INDEX tickets_opened ON tickets (opened_at, ticket);
 CREATE INDEX tickets_project ON tickets (project, opened_at, ticket);
 -- Most tickets pass; those that did not are looked for.
 CREATE INDEX tickets_state ON tickets (state, opened_at, ticket) WHERE state <> 'passed';
+CREATE INDEX tickets_project_state ON tickets (project, state, opened_at, ticket)
+    WHERE state <> 'passed';
+CREATE INDEX tickets_kind ON tickets (kind, opened_at, ticket);
+CREATE INDEX tickets_name ON tickets (name, project, opened_at, ticket);
+CREATE INDEX tickets_revision ON tickets (revision);
 CREATE INDEX tickets_labels ON tickets USING gin (labels jsonb_path_ops);
 CREATE INDEX tickets_open ON tickets (deadline, ticket)
     WHERE state IN ('queued', 'running');
@@ -118,4 +123,6 @@ CREATE TABLE results (
     PRIMARY KEY (ticket, token, n)
 ) WITH (fillfactor = 100);
 
-CREATE INDEX results_testcase ON results (testcase, at, ticket, token, n);
+-- Whoever asks for any outcome asks for each.
+CREATE INDEX results_testcase ON results (testcase, outcome, at, ticket, token, n);
+CREATE INDEX results_project ON results (project, testcase, at, ticket, token, n);

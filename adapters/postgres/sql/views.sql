@@ -20,10 +20,15 @@ FROM partitions ORDER BY partition;
 -- name: event
 SELECT event FROM partitions WHERE partition = $1;
 
+-- name: hurry
+SET synchronous_commit = off;
+
 -- name: advance
--- Compare-and-set; who waits for the rows is told of them with the commit.
+-- Compare-and-set; who waits for the rows is told of them with the commit. Whoever folds is
+-- alive: a renewal apart would wait for this transaction, and other partitions' for the renewal.
 WITH moved AS (
-    UPDATE partitions SET sequence = $4, event = $5
+    UPDATE partitions
+    SET sequence = $4, event = $5, owned_till = clock_timestamp() + $7::interval
     WHERE partition = $1 AND epoch = $2 AND sequence = $3
     RETURNING partition, sequence
 )
@@ -33,10 +38,15 @@ SELECT pg_notify($6, partition || ':' || sequence) FROM moved;
 SELECT * FROM tickets WHERE ticket = ANY ($1);
 
 -- name: tasks
-SELECT * FROM tasks WHERE ticket = ANY ($1) ORDER BY ticket, n;
+SELECT t.* FROM tasks AS t
+JOIN unnest($1::text[], $2::text[]) AS wanted (ticket, task) USING (ticket, task);
 
--- name: attempts_under_way
-SELECT * FROM attempts WHERE ticket = ANY ($1) AND ended IS NULL;
+-- name: tasks_in_queue
+SELECT * FROM tasks WHERE ticket = ANY ($1) AND rank IS NOT NULL;
+
+-- name: attempts
+SELECT a.* FROM attempts AS a
+JOIN unnest($1::text[], $2::integer[]) AS wanted (ticket, token) USING (ticket, token);
 
 -- name: update_tickets
 UPDATE tickets AS t

@@ -6,7 +6,7 @@ from adapters.codec import Codec
 from adapters.log import Genesis
 from adapters.postgres.connection import Address, translated
 from adapters.postgres.views.view import Place, PlacedFold, PostgresView, prepare
-from domain.envelope import Recorded
+from domain.envelope import Recorded, Stored
 
 COLUMNS = (
     *("partition", "sequence", "originator_id", "originator_version", "topic", "schemaversion"),
@@ -22,7 +22,9 @@ async def open_history(
     Raises WrongLog if it is of another log than the one with this *genesis*, and Unavailable.
     """
     await prepare(address, "history", genesis)
-    return PostgresView("history", address, lambda place: HistoryFold(place, codec), lease)
+    return PostgresView(
+        "history", address, lambda place: HistoryFold(place, codec), lease, is_durable=True
+    )
 
 
 class HistoryFold(PlacedFold):
@@ -41,18 +43,22 @@ class HistoryFold(PlacedFold):
                 )
 
     def _row(self, recorded: Recorded) -> tuple[object, ...]:
+        if isinstance(recorded, Stored):
+            form, data = recorded.form, recorded.data
+        else:
+            form, data = recorded.event.class_version, self._encode(recorded.event)
         return (
             self.partition,
             recorded.sequence,
             recorded.originator_id,
             recorded.originator_version,
             recorded.event.topic,
-            recorded.event.class_version,
+            form,
             recorded.id,
             recorded.causationid,
             recorded.time,
             recorded.actor,
             recorded.upto,
             recorded.traceparent,
-            self._encode(recorded.event),
+            data,
         )

@@ -1,6 +1,10 @@
-"""Queries of the views of tickets. Each costs an index and as many rows as it returns."""
+"""Queries of the views of tickets. Each costs an index and as many rows as it returns.
 
-from collections.abc import Callable, Sequence
+Where one of several values will do, each is asked for by itself: for one value an index has the
+rows in the order of the page, for several it has not.
+"""
+
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
@@ -11,6 +15,7 @@ from adapters.postgres.connection import translated
 from adapters.postgres.statements import load
 from adapters.postgres.views.rows import read
 from domain.errors import Invalid
+from domain.ticket.words import Outcome
 from projections.queries import (
     AttemptFilter,
     Page,
@@ -53,6 +58,19 @@ class Conditions:
         if values:
             self.add(f"{column} = ANY (?::text[])", list(values))
 
+    def labels(self, labels: Sequence[str]) -> None:
+        """There are all of these, `name=value`.
+
+        They are one condition, since the statistics know which labels go together.
+        """
+        wanted: dict[str, str] = {}
+        for label in labels:
+            name, _, value = label.partition("=")
+            if wanted.setdefault(name, value) != value:
+                self.add("false")
+        if wanted:
+            self.add("labels @> ?::jsonb", msgspec.json.encode(wanted).decode())
+
     def between(self, column: str, since: datetime | None, before: datetime | None) -> None:
         """The instant lies between these."""
         if since is not None:
@@ -80,18 +98,15 @@ class TicketQueries:
     async def tickets(self, asked: TicketFilter) -> Page[Ticket]:
         """Tickets, newest first."""
         where = Conditions()
-        where.among("state", asked.state)
         where.equal(
             project=asked.project, kind=asked.kind, name=asked.name, revision=asked.revision
         )
-        for label in asked.label:
-            name, _, value = label.partition("=")
-            where.add("labels @> ?::jsonb", msgspec.json.encode({name: value}).decode())
+        where.labels(asked.label)
         where.between("opened_at", asked.since, asked.before)
         if asked.cursor is not None:
             where.add("(opened_at, ticket) < (?, ?)", *place(asked.cursor, tuple[datetime, str]))
         return _page(
-            await self._rows("tickets", Ticket, where, asked.limit + 1),
+            await self._rows("tickets", Ticket, where, asked.limit + 1, state=asked.state),
             asked.limit,
             lambda row: (row.opened_at, row.ticket),
         )
@@ -127,6 +142,16 @@ class TicketQueries:
         rows = await self._rows("attempts", Attempt, where, asked.limit + 1)
         return _page(rows, asked.limit, lambda row: (row.token,))
 
+    async def told(
+        self, ticket: str, tokens: Collection[int], cancelled: Collection[datetime]
+    ) -> Sequence[Attempt]:
+        """Attempts of a ticket by their tokens, and those that were cancelled at these times."""
+        with translated():
+            found = await self._pool.fetch(SQL["attempts_told"], ticket, tokens)
+            if cancelled:
+                found += await self._pool.fetch(SQL["attempts_cancelled"], ticket, cancelled)
+        return [read(Attempt, record) for record in found]
+
     async def results(self, asked: ResultFilter) -> Page[Result]:
         """Results, newest first. Raises Invalid if neither ticket nor test case is named."""
         if asked.ticket is None and asked.testcase is None:
@@ -138,14 +163,18 @@ class TicketQueries:
             testcase=asked.testcase,
             project=asked.project,
         )
-        where.among("outcome", asked.outcome)
+        if asked.ticket is None and asked.project is None:
+            outcomes = asked.outcome or tuple(Outcome)
+        else:
+            outcomes = ()
+            where.among("outcome", asked.outcome)
         where.between("at", asked.since, asked.before)
         if asked.cursor is not None:
             where.add(
                 "(at, ticket, token, n) < (?, ?, ?, ?)",
                 *place(asked.cursor, tuple[datetime, str, int, int]),
             )
-        rows = await self._rows("results", Result, where, asked.limit + 1)
+        rows = await self._rows("results", Result, where, asked.limit + 1, outcome=outcomes)
         return _page(rows, asked.limit, lambda row: (row.at, row.ticket, row.token, row.n))
 
     async def positions(self) -> Sequence[int]:
@@ -153,10 +182,28 @@ class TicketQueries:
         with translated():
             return [row["sequence"] for row in await self._pool.fetch(SQL["positions"])]
 
-    async def _rows(self, statement: str, kind: type[R], where: Conditions, limit: int) -> list[R]:
-        text = SQL[statement].replace("/* conditions */", str(where))
+    async def _rows(
+        self,
+        statement: str,
+        kind: type[R],
+        where: Conditions,
+        limit: int,
+        **any_of: Sequence[str],
+    ) -> list[R]:
+        """The first rows; *any_of* names a column, and values one of which it must have."""
+        select = SQL[statement].rstrip()
+        [(column, values)] = any_of.items() or [("", ())]
+        first = len(where.values) + 1
+        each = [f"{where} AND {column} = ${n}" for n in range(first, first + len(values))]
+        text = " UNION ALL ".join(
+            f"({select.replace('/* conditions */', one)} LIMIT {limit})"
+            for one in each or [str(where)]
+        )
+        if len(each) > 1:
+            order = select[select.index("ORDER BY") :]
+            text = f"SELECT * FROM ({text}) AS found {order} LIMIT {limit}"
         with translated():
-            found = await self._pool.fetch(f"{text.rstrip()} LIMIT {limit}", *where.values)
+            found = await self._pool.fetch(text, *where.values, *values)
         return [read(kind, record) for record in found]
 
 

@@ -1,6 +1,6 @@
 """The views of tickets in PostgreSQL."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -12,8 +12,9 @@ from adapters.postgres.views import rows
 from adapters.postgres.views.view import Place, PlacedFold, PostgresView, prepare
 from domain.envelope import Recorded
 from domain.stream import VersionGap
+from domain.ticket.automata import AT_WORK
 from projections.rows import Attempt, Result, Task, Ticket
-from projections.tickets import KIND, Changes, View, Views
+from projections.tickets import KIND, Changes, Loaded, Unknown, Views
 
 if TYPE_CHECKING:
     from adapters.postgres.connection import Connection
@@ -32,7 +33,7 @@ async def open_tickets(
     WrongLog if they are of another log than the one with this *genesis*, and Unavailable.
     """
     await prepare(address, "tickets", genesis)
-    return PostgresView("tickets", address, TicketsFold, lease)
+    return PostgresView("tickets", address, TicketsFold, lease, is_durable=False)
 
 
 class TicketsFold(PlacedFold):
@@ -81,20 +82,27 @@ class TicketsFold(PlacedFold):
         self._views.quarantine(id_, f"version {recorded.originator_version}: {error!r}")
 
 
-async def loaded(connection: "Connection", ids: Collection[str]) -> Iterable[View]:
-    """What the rows say of these tickets."""
-    wanted = list(ids)
-    views = {
-        record["ticket"]: View(rows.read(Ticket, record), {}, {})
-        for record in await connection.fetch(SQL["tickets"], wanted)
-    }
-    for record in await connection.fetch(SQL["tasks"], wanted):
-        task = rows.read(Task, record)
-        views[task.ticket].tasks[task.task] = task
-    for record in await connection.fetch(SQL["attempts_under_way"], wanted):
-        attempt = rows.read(Attempt, record)
-        views[attempt.ticket].attempts[attempt.token] = attempt
-    return views.values()
+async def loaded(connection: "Connection", unknown: Unknown) -> Loaded:
+    """What the rows say."""
+    tickets = await connection.fetch(SQL["tickets"], list(unknown.tickets))
+    tasks: dict[tuple[str, str], Task] = {}
+    for statement, wanted in (
+        ("tasks", tuple(zip(*unknown.tasks, strict=True)) or ((), ())),
+        ("tasks_in_queue", (list(unknown.queues),)),
+    ):
+        if any(wanted):
+            for record in await connection.fetch(SQL[statement], *wanted):
+                task = rows.read(Task, record)
+                tasks[task.ticket, task.task] = task
+    at_work = [(task.ticket, task.token) for task in tasks.values() if task.state in AT_WORK]
+    attempts = (
+        await connection.fetch(SQL["attempts"], *zip(*at_work, strict=True)) if at_work else ()
+    )
+    return Loaded(
+        [rows.read(Ticket, record) for record in tickets],
+        list(tasks.values()),
+        [rows.read(Attempt, record) for record in attempts],
+    )
 
 
 async def write(connection: "Connection", changes: Changes) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -34,13 +35,14 @@ class Place:
         event: its id.
     """
 
-    def __init__(self, held: Held, event: UUID | None, channel: str) -> None:
+    def __init__(self, held: Held, event: UUID | None, channel: str, lease: float) -> None:
         self.partition = held.partition
         self.connection = held.connection
         self.sequence = held.sequence
         self.event = event
         self._held = held
         self._channel = channel
+        self._lease = timedelta(seconds=lease)
 
     @asynccontextmanager
     async def advanced(self, last: Recorded) -> AsyncIterator["Connection"]:
@@ -56,6 +58,7 @@ class Place:
                     last.sequence,
                     last.id,
                     self._channel,
+                    self._lease,
                 )
                 if not moved:
                     raise self._held.lost()
@@ -99,18 +102,30 @@ class PostgresView:
         fold: Callable[[Place], Fold],
         lease: float,
         anew: str | None = None,
+        *,
+        is_durable: bool = True,
     ) -> None:
+        """*is_durable*: whether what is folded must be on the disk before it is said to be.
+
+        Where it need not, a server that crashes forgets the last rows and their position
+        together, and they are folded again.
+        """
         self.name = name
         self.anew = anew or f"`turnstile rebuild {name}` folds it anew"
         self.address = address
         self._fold = fold
         self._lease = lease
+        self.is_durable = is_durable
+
+    def fold(self, held: Held, event: UUID | None) -> Fold:
+        """That of a partition which has come to an event."""
+        return self._fold(Place(held, event, self.address.channel("views"), self._lease))
 
     @asynccontextmanager
     async def join(self, name: str) -> AsyncIterator["PostgresFolding"]:
         """Be one of the processes that fold this view."""
-        async with sharing(self.address, name, self._lease) as shares:
-            yield PostgresFolding(self.address, shares, self._fold)
+        async with sharing(self.address, name, self._lease, renew="renew_idle") as shares:
+            yield PostgresFolding(self, shares)
 
     async def standings(self) -> Sequence[Folded]:
         """How far every partition is, and who has it."""
@@ -125,10 +140,9 @@ class PostgresView:
 class PostgresFolding:
     """One process's share of the partitions."""
 
-    def __init__(self, address: Address, shares: Shares, fold: Callable[[Place], Fold]) -> None:
-        self._address = address
+    def __init__(self, view: PostgresView, shares: Shares) -> None:
+        self._view = view
         self._shares = shares
-        self._fold = fold
 
     async def granted(self) -> frozenset[int]:
         """What this one may fold now."""
@@ -140,10 +154,12 @@ class PostgresFolding:
         try:
             with translated():
                 event = await held.connection.fetchval(SQL["event"], partition)
+                if not self._view.is_durable:
+                    await held.connection.execute(SQL["hurry"])
         except BaseException:
             await held.release()
             raise
-        return self._fold(Place(held, event, self._address.channel("views")))
+        return self._view.fold(held, event)
 
     async def leave(self) -> None:
         """Have no share any more."""
