@@ -35,12 +35,6 @@ class Closed:
         """Whether a stream of this id, which is not in memory, has to be looked for."""
         return self.evicted > 0 and hash_of(id_) in self.hashes
 
-    def left(self, ids: "list[str]", until: int) -> None:
-        """These streams are not in memory, although the archive has them up to *until*."""
-        for id_ in ids:
-            self.hashes.add(hash_of(id_))
-        self.evicted = max(self.evicted, until)
-
     def leave(self, streams: dict[str, Stream], archived: int) -> None:
         """Take from *streams* those that the archive, which has come so far, can give back."""
         waiting, left = self._waiting, STEP

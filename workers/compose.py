@@ -22,6 +22,7 @@ from adapters.postgres.archive import Archive
 from adapters.postgres.connection import Address as PostgresAddress
 from adapters.postgres.connection import open_pool
 from adapters.postgres.server import ServerError, shared
+from adapters.postgres.snapshots import open_snapshots
 from adapters.postgres.views.history import open_history
 from adapters.postgres.views.queries import TicketQueries
 from adapters.postgres.views.tickets import open_tickets
@@ -33,6 +34,7 @@ from domain.kinds import DECIDERS
 from workers.api import Api
 from workers.engine import Engine, Pace
 from workers.intake import Intake
+from workers.memory import Memory
 from workers.projector import Projector
 from workers.rebuild import Progress, Rebuild
 from workers.watchdog import Watchdog
@@ -54,12 +56,18 @@ class Service(Struct, frozen=True):
     database: PostgresAddress | None = None
     views: Sequence[View] = ()
     reading: TicketReading | None = None
+    memory: Memory | None = None
 
     def engine(self, watchdog: Watchdog | None = None) -> Engine:
-        """An engine of this service."""
-        pace = Pace(batch=self.config.batch, linger=self.config.linger)
+        """An engine of this service; where it was assembled with memory, that stays small."""
         return Engine(
-            self.config.name, self.log, self.deciders, self.codec, pace=pace, watchdog=watchdog
+            self.config.name,
+            self.log,
+            self.deciders,
+            self.codec,
+            pace=Pace(batch=self.config.batch, linger=self.config.linger),
+            watchdog=watchdog,
+            memory=self.memory,
         )
 
     def intake(self, watchdog: Watchdog | None = None) -> Intake:
@@ -93,25 +101,35 @@ class Service(Struct, frozen=True):
 
 @asynccontextmanager
 async def assemble(
-    config: Config, *, views: Sequence[str] | None = None, reading: bool = False
+    config: Config,
+    *,
+    views: Sequence[str] | None = None,
+    reading: bool = False,
+    memory: bool = False,
 ) -> AsyncIterator[Service]:
     """Open what the configuration names. Raises LogError.
 
     With *views*, be they none, there is a database for them, and those of these names are opened;
-    with *reading* so that they can be asked.
+    with *reading* so that they can be asked. With *memory* there is what engines keep beside the
+    log: an archive for closed streams, and snapshots.
     """
     codec = Codec(DECIDERS)
     async with AsyncExitStack() as stack:
         opening = _in_kafka if config.kafka else _in_postgres
         log = await stack.enter_async_context(opening(config, codec))
         service = Service(config, DECIDERS, codec, log)
-        if views is not None:
+        if views is not None or memory:
             database = await stack.enter_async_context(_database(config))
-            opened = [await _OPENING[name](service, address_of(database, name)) for name in views]
+            opened = [
+                await _OPENING[name](service, address_of(database, name)) for name in views or ()
+            ]
             service = msgspec.structs.replace(service, database=database, views=opened)
             if reading:
                 asked = await stack.enter_async_context(_reading(service, database))
                 service = msgspec.structs.replace(service, reading=asked)
+            if memory:
+                kept = await stack.enter_async_context(_memory(service, database))
+                service = msgspec.structs.replace(service, memory=kept)
         yield service
 
 
@@ -141,12 +159,29 @@ async def _in_postgres(config: Config, codec: Codec) -> AsyncIterator[Log]:
 @asynccontextmanager
 async def _reading(service: Service, database: PostgresAddress) -> AsyncIterator[TicketReading]:
     """What answers from the views, and from the archive wherever it is."""
-    archive = address_of(database, "history") if service.config.kafka else database
     async with (
         open_pool(address_of(database, "tickets"), POOL) as views,
-        open_pool(archive, POOL) as events,
+        open_pool(_archive(service, database), POOL) as events,
     ):
         yield TicketReading(TicketQueries(views), Archive(events, service.codec))
+
+
+@asynccontextmanager
+async def _memory(service: Service, database: PostgresAddress) -> AsyncIterator[Memory]:
+    """What engines keep beside the log; an archive that nobody folds yet has nothing."""
+    if service.config.kafka:
+        await _history(service, address_of(database, "history"))
+    async with (
+        open_pool(_archive(service, database), POOL) as events,
+        open_snapshots(address_of(database, "snapshots")) as snapshots,
+    ):
+        archive = Archive(events, service.codec)
+        yield Memory(archive, snapshots, every=service.config.snapshot_every)
+
+
+def _archive(service: Service, database: PostgresAddress) -> PostgresAddress:
+    """Where every event is by its stream: in the log itself, or in the view of history."""
+    return address_of(database, "history") if service.config.kafka else database
 
 
 def views_of(config: Config) -> Sequence[str]:

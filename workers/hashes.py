@@ -35,8 +35,8 @@ class Hashes:
         return sum(self._taken)
 
     @property
-    def bytes(self) -> int:
-        """What they take in memory."""
+    def size(self) -> int:
+        """Bytes of memory that they take."""
         return sum(len(shard) * shard.itemsize for shard in self._shards)
 
     def add(self, hash_: int) -> None:
@@ -55,10 +55,18 @@ class Hashes:
         shard = self._shards[hash_ % SHARDS]
         return shard[_place(shard, hash_)] == hash_
 
-    def shards(self) -> Iterator["array[int]"]:
-        """All of them in parts, as long as nothing is added."""
-        for shard in self._shards:
-            yield array("Q", (hash_ for hash_ in shard if hash_))
+    def shards(self) -> Iterator[bytes]:
+        """All of them in parts, as they are in memory, as long as nothing is added."""
+        return (shard.tobytes() for shard in self._shards)
+
+    def put(self, number: int, shard: bytes) -> None:
+        """Have this instead of the part of this number. Raises ValueError if it cannot be one."""
+        found = array("Q", shard)
+        places = len(found)
+        taken = places - found.count(0)
+        if number >= SHARDS or places < SMALLEST or places & places - 1 or taken > FULL * places:
+            raise ValueError(f"{places} places are no shard of hashes")
+        self._shards[number], self._taken[number] = found, taken
 
 
 def _place(shard: "array[int]", hash_: int) -> int:

@@ -4,7 +4,7 @@ Where PostgreSQL keeps the log, that is its table `events`; where another log is
 view `history` has the same columns.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 
 import asyncpg
@@ -16,6 +16,8 @@ from adapters.postgres.statements import load
 from domain.envelope import Recorded
 
 SQL = load("archive")
+PAGE = 2_000
+"""Events that are read at once; folding them must not keep the event loop for long."""
 
 
 class Archive:
@@ -42,3 +44,24 @@ class Archive:
         with translated():
             rows = await self._pool.fetch(SQL["events"], stream, after, limit, until, at)
         return [recorded(row, self._codec) for row in rows]
+
+    async def position(self, partition: int) -> int:
+        """The sequence up to which it has all events of a partition."""
+        with translated():
+            return int(await self._pool.fetchval(SQL["position"], partition))
+
+    async def of_streams(
+        self, streams: Sequence[str], until: int
+    ) -> AsyncIterator[Sequence[Recorded]]:
+        """The events of these streams up to sequence *until*, each stream's in their order."""
+        stream, version = "", 0
+        while True:
+            with translated():
+                rows = await self._pool.fetch(
+                    SQL["of_streams"], streams, until, stream, version, PAGE
+                )
+            if rows:
+                yield [recorded(row, self._codec) for row in rows]
+                stream, version = rows[-1]["originator_id"], rows[-1]["originator_version"]
+            if len(rows) < PAGE:
+                return

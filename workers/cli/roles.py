@@ -33,7 +33,7 @@ class Role(Protocol):
 @main.command()
 def engine() -> None:
     """Own partitions of the log and decide what is asked of them."""
-    run(_serve("engine", configuration(), Service.engine))
+    run(_serve("engine", configuration(), Service.engine, memory=True))
 
 
 @main.command()
@@ -68,10 +68,11 @@ async def _serve(
     *,
     views: Sequence[str] | None = None,
     reading: bool = False,
+    memory: bool = False,
 ) -> None:
     watchdog = Watchdog(config.watchdog)
     try:
-        async with assemble(config, views=views, reading=reading) as service:
+        async with assemble(config, views=views, reading=reading, memory=memory) as service:
             role = role_of(service, watchdog)
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
