@@ -3,7 +3,7 @@
 A step encodes a few streams between two batches; the database has them while the next batch is
 decided. Streams go on changing meanwhile: each is written as it is at its step, and whoever folds
 the events behind the beginning again leaves out what a stream has already. No stream leaves memory
-until the end, so that each is written or is among the hashes.
+until the end: whoever folds those events would have to look for it in the archive.
 """
 
 import asyncio

@@ -63,12 +63,15 @@ class OnPostgres:
 
 
 class OnKafka:
-    """A broker, or three of them of which one is struck after the other."""
+    """A broker, or three of them of which one is struck after the other; views that nobody strikes."""
 
     faults: tuple[str, ...] = ("kill broker", "stop broker") * 2
 
-    def __init__(self, brokers: Cluster) -> None:
-        self.environment: Mapping[str, str] = {"TURNSTILE_KAFKA": brokers.bootstrap}
+    def __init__(self, brokers: Cluster, views: Server) -> None:
+        self.environment: Mapping[str, str] = {
+            "TURNSTILE_KAFKA": brokers.bootstrap,
+            "DATABASE_URL": views.dsn,
+        }
         self._brokers = brokers
         self._turn = 0
 
@@ -96,5 +99,8 @@ async def site(log: str, folder: Path, brokers: int) -> AsyncIterator[Site]:
         async with bundled(folder / "postgres") as server:
             yield OnPostgres(server)
     else:
-        async with cluster(folder / "kafka", brokers) as started:
-            yield OnKafka(started)
+        async with (
+            cluster(folder / "kafka", brokers) as started,
+            bundled(folder / "postgres") as views,
+        ):
+            yield OnKafka(started, views)

@@ -5,12 +5,15 @@ from random import Random
 
 import hypothesis
 import pytest
+import structlog.testing
 from hypothesis import strategies as st
 
 from adapters.log import Received, WrongLog
+from domain.ticket import commands as c
 from domain.ticket.automata import OPEN
 from tests.unit.forgetting import Beside, Forgetful, asked, fresh
-from workers import snapshot_form
+from tests.unit.given import Given, opening
+from workers import archived, snapshot_form
 from workers.hashes import Hashes
 from workers.partition import Partition
 
@@ -111,6 +114,39 @@ def test_an_id_that_is_mistaken_for_one_that_left_costs_a_look_and_nothing_else(
 ) -> None:
     monkeypatch.setattr(Hashes, "__contains__", lambda *_: True)
     asyncio.run(play(5, every=5, crashes=0.1))
+
+
+def test_an_archive_that_has_fallen_behind_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one that was restored from a backup, and is folded on."""
+    monkeypatch.setattr(archived, "LOOK", 0.0)
+
+    class Behind(Beside):
+        looks = 0
+
+        async def position(self, partition: int) -> int:
+            self.looks += 1
+            return self.archived - max(0, 3 - self.looks)
+
+    async def wait() -> None:
+        beside = Behind(Random(1))
+        forgetful = Forgetful(beside, every=0)
+        await forgetful.crash()
+        ticket = Given()
+        now, commands = ticket.now, [ticket.submit(opening("A")), ticket.submit(c.Cancel())]
+        await forgetful.decide([Received(n, now, one) for n, one in enumerate(commands, 1)], now)
+        whole = dict(forgetful.partition.streams)
+        beside.archived, beside.looks = len(beside.events), 3
+        await forgetful.rest()
+        assert {} == forgetful.partition.streams
+        beside.looks = 0
+        with structlog.testing.capture_logs() as said:
+            await forgetful.archived.bring_back(forgetful.partition, ["ticket/9"])
+        assert whole == forgetful.partition.streams
+        [line] = [line for line in said if line["event"] == "archive_behind"]
+        assert (beside.archived - 2, beside.archived) == (line["position"], line["needed"])
+        assert 3 == beside.looks
+
+    asyncio.run(wait())
 
 
 def test_an_archive_ahead_of_the_log_is_refused() -> None:
