@@ -11,7 +11,7 @@ from domain.stream import Stream
 from workers.hashes import Hashes, hash_of
 
 STEP: Final = 10_000
-"""Streams that leave at once, at most."""
+"""Streams that are looked at together, at most: some milliseconds."""
 
 
 class Closed:
@@ -37,12 +37,12 @@ class Closed:
 
     def leave(self, streams: dict[str, Stream], archived: int) -> None:
         """Take from *streams* those that the archive, which has come so far, can give back."""
-        waiting, left = self._waiting, STEP
-        while waiting and left and waiting[0][0] <= archived and not self.staying:
+        waiting, looks = self._waiting, STEP
+        while waiting and looks and waiting[0][0] <= archived and not self.staying:
             sequence, id_, version = waiting.popleft()
+            looks -= 1
             stream = streams.get(id_)
             if stream is not None and stream.version == version:  # nothing has happened since
                 del streams[id_]
                 self.hashes.add(hash_of(id_))
                 self.evicted = max(self.evicted, sequence)
-                left -= 1

@@ -4,12 +4,14 @@ Where PostgreSQL keeps the log, that is its table `events`; where another log is
 view `history` has the same columns.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 
 import asyncpg
 
 from adapters.codec import Codec
+from adapters.log import Unavailable
 from adapters.postgres.connection import translated
 from adapters.postgres.read import recorded
 from adapters.postgres.statements import load
@@ -47,8 +49,8 @@ class Archive:
 
     async def position(self, partition: int) -> int:
         """The sequence up to which it has all events of a partition."""
-        with translated():
-            return int(await self._pool.fetchval(SQL["position"], partition))
+        with _there():
+            return int(await self._pool.fetchval(SQL["position"], partition) or 0)
 
     async def of_streams(
         self, streams: Sequence[str], until: int
@@ -56,7 +58,7 @@ class Archive:
         """The events of these streams up to sequence *until*, each stream's in their order."""
         stream, version = "", 0
         while True:
-            with translated():
+            with _there():
                 rows = await self._pool.fetch(
                     SQL["of_streams"], streams, until, stream, version, PAGE
                 )
@@ -65,3 +67,13 @@ class Archive:
                 stream, version = rows[-1]["originator_id"], rows[-1]["originator_version"]
             if len(rows) < PAGE:
                 return
+
+
+@contextmanager
+def _there() -> Iterator[None]:
+    """A view may be dropped, to be folded anew."""
+    try:
+        with translated():
+            yield
+    except asyncpg.UndefinedTableError as error:
+        raise Unavailable(f"PostgreSQL: {error}") from error

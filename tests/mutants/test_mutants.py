@@ -90,7 +90,7 @@ MUTANTS = (
     ),
     Mutant(
         "what a snapshot has of a stream is folded again",
-        "tests/unit/test_memory.py::test_they_are_also_after_a_takeover_from_a_snapshot",
+        "tests/unit/test_memory.py::test_that_snapshots_were_used_and_streams_had_left",
         (("workers/streams.py", "and recorded.originator_version <= stream.version", "and False"),),
     ),
     Mutant(

@@ -2,6 +2,10 @@
 SELECT EXISTS (SELECT FROM pg_tables WHERE schemaname = $1 AND tablename = 'parts');
 
 -- name: begin
+-- What was begun before and never finished is nobody's any more.
+WITH given_up AS (
+    DELETE FROM snapshots WHERE partition = $1 AND until IS NULL
+)
 INSERT INTO snapshots (partition, log, form, sequence, event) VALUES ($1, $2, $3, $4, $5)
 RETURNING snapshot;
 
@@ -15,11 +19,10 @@ WHERE snapshot = $1
 RETURNING snapshot;
 
 -- name: forget
--- Complete ones that were begun at an earlier event, and whatever else was begun before: whoever
--- still writes that has lost the partition.
+-- Those that were begun at an earlier event: whoever still writes one has lost the partition.
 DELETE FROM snapshots AS old USING snapshots AS new
 WHERE new.snapshot = $1 AND old.partition = new.partition AND old.snapshot < new.snapshot
-  AND (old.until IS NULL OR old.sequence <= new.sequence);
+  AND old.sequence <= new.sequence;
 
 -- name: latest
 SELECT snapshot, log, form, sequence, event, until, until_event, evicted, quarantined, parts
