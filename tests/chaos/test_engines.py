@@ -25,7 +25,7 @@ SECONDS = float(os.environ.get("CHAOS_SECONDS", "45"))
 SEED = int(os.environ.get("CHAOS_SEED", "20260101"))
 BROKERS = int(os.environ.get("CHAOS_BROKERS", "1"))
 LEASE = 2.0
-SNAPSHOT_EVERY = 20
+SNAPSHOT_EVERY = 10
 """Few enough that most takeovers begin at a snapshot."""
 
 on_both_logs = pytest.mark.parametrize("log", ["postgres", "kafka"])
