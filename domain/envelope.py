@@ -92,7 +92,7 @@ def is_stream_id(text: str) -> bool:
 
 def check(submitted: Submitted) -> None:
     """Refuse (Invalid) what surrounds a command if it has not the form that is said above."""
-    if not is_stream_id(submitted.stream):
+    if not _STREAM(submitted.stream):
         raise Invalid(field="stream", reason="an id is `kind/` and 1-128 of `A-Z a-z 0-9 . _ : -`")
     for field in ("actor", "reply_to", "traceparent"):
         value = getattr(submitted, field)

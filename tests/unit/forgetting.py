@@ -31,12 +31,12 @@ def fresh() -> Partition:
     return Partition(0, 1, DECIDERS, CODEC)
 
 
-def asked(chance: Random, tickets: int) -> list[tuple[Submitted, datetime]]:
+def lives(chance: Random, tickets: int) -> list[tuple[Submitted, datetime]]:
     """What is asked of some tickets, mixed: their whole lives, reruns, and a third of it twice."""
-    lives = [_life(chance, f"ticket/{n}") for n in range(tickets)]
+    lived = [_life(chance, f"ticket/{n}") for n in range(tickets)]
     mixed: list[tuple[Submitted, datetime]] = []
-    while any(lives):
-        life = chance.choice([each for each in lives if each])
+    while any(lived):
+        life = chance.choice([each for each in lived if each])
         mixed.append(life.pop(0))
         if chance.random() < 0.3:
             mixed.append(chance.choice(mixed))

@@ -1,6 +1,7 @@
 """Whatever leaves memory and comes back, is written down and read again: nobody can tell."""
 
 import asyncio
+from collections.abc import Callable
 from random import Random
 
 import hypothesis
@@ -11,11 +12,18 @@ from hypothesis import strategies as st
 from adapters.log import Received, WrongLog
 from domain.ticket import commands as c
 from domain.ticket.automata import OPEN
-from tests.unit.forgetting import Beside, Forgetful, asked, fresh
+from tests.contract.counter import CODEC as COUNTERS_CODEC
+from tests.contract.counter import DECIDERS as COUNTERS
+from tests.contract.counter import Count, Poison, Poisoned, asked
+from tests.unit.forgetting import GENESIS, Beside, Forgetful, fresh, lives
 from tests.unit.given import Given, opening
 from workers import archived, snapshot_form
+from workers.archived import Archived
 from workers.hashes import Hashes
 from workers.partition import Partition
+from workers.recovery import Recovery
+from workers.snapshot_form import Form
+from workers.snapshotting import Snapshotting
 
 seeds = hypothesis.given(st.integers(0, 2**32))
 
@@ -33,7 +41,7 @@ async def play(seed: int, every: int, crashes: float) -> tuple[Partition, Forget
     whole, forgetful = fresh(), Forgetful(Beside(chance), every)
     beside = forgetful.beside
     await forgetful.crash()
-    waiting, position, begun = asked(chance, chance.randint(1, 5)), 0, list[int]()
+    waiting, position, begun = lives(chance, chance.randint(1, 5)), 0, list[int]()
     while waiting:
         size = chance.randint(1, 6)
         some, waiting = waiting[:size], waiting[size:]
@@ -147,6 +155,46 @@ def test_an_archive_that_has_fallen_behind_is_waited_for(monkeypatch: pytest.Mon
         assert 3 == beside.looks
 
     asyncio.run(wait())
+
+
+def test_a_quarantined_stream_is_folded_again_from_a_snapshot_as_from_the_log() -> None:
+    """A newer fold may be able to: what a snapshot says of it is no more than its name."""
+
+    def partition() -> Partition:
+        return Partition(0, 1, COUNTERS, COUNTERS_CODEC)
+
+    async def take_over() -> None:
+        form, beside = Form(COUNTERS), Beside(Random(1))
+        commands = [asked(Count(n), f"counter/{n}") for n in range(3)]
+        poison = asked(Poison(), "counter/1")
+        now, source = Given().now, partition()
+        batch = [Received(n, now, one) for n, one in enumerate(commands, 1)]
+        source_events = [one.recorded for one in source.decide(batch, now).events]
+        sick = source.streams["counter/1"].record(
+            (Poisoned(),), poison, now, sequence=source.sequence
+        )
+        beside.events = [*source_events, *sick]
+        partition_ = await recovered(beside, partition, form)
+        snapshotting = Snapshotting(beside, 1, form.digest, GENESIS, partition_, 0)
+        beside.archived = len(beside.events)
+        while not any(end for _, end, _ in beside.snapshots.values()):
+            snapshotting.step()
+            await asyncio.sleep(0)
+        [(_, end, _)] = beside.snapshots.values()
+        again = await recovered(beside, partition, form)
+        assert end is not None
+        assert ["counter/1"] == list(end.quarantined)
+        assert partition_.quarantined == again.quarantined
+        assert partition_.streams == again.streams
+        assert 1 == len(again.quarantined)
+
+    with structlog.testing.capture_logs():
+        asyncio.run(take_over())
+
+
+async def recovered(beside: Beside, empty: Callable[[], Partition], form: Form) -> Partition:
+    archive = Archived(beside, 0, lambda: None)
+    return await Recovery(beside, empty, form, archive, lambda: None).run(beside)  # type: ignore[arg-type]
 
 
 def test_an_archive_ahead_of_the_log_is_refused() -> None:
