@@ -17,7 +17,6 @@ from adapters.log import DeadLetter, Decided, Encoded, Gap, Received, Reply
 from domain.decider import Decider, Deciders
 from domain.envelope import Answer, Recorded, Refusal, Submitted, check, partition_of
 from domain.errors import Invalid, Quarantined, Refused, TooLarge
-from domain.stream import Stream
 from workers.streams import Streams
 
 log = structlog.get_logger()
@@ -35,13 +34,16 @@ class _Unfit(Exception):
 class Partition:
     """The state of one partition.
 
-    `sequence` is that of the last event folded, `event` its id, `upto` the highest position that
-    an event says to be decided, `stamp` the last time given.
+    `streams` are those in `memory`: all that are open, and closed ones; `quarantined` says of those
+    that nobody can fold why. `sequence` is that of the last event folded, `event` its id, `upto`
+    the highest position that an event says to be decided, `stamp` the last time given.
     """
 
     def __init__(self, number: int, partitions: int, deciders: Deciders, codec: Codec) -> None:
         self.number = number
         self.memory = Streams(number, deciders)
+        self.streams = self.memory.held
+        self.quarantined = self.memory.quarantined
         self.sequence = 0
         self.event: UUID | None = None
         self.upto = 0
@@ -49,16 +51,6 @@ class Partition:
         self._partitions = partitions
         self._deciders = deciders
         self._codec = codec
-
-    @property
-    def streams(self) -> dict[str, Stream]:
-        """The streams in memory: all that are open, and closed ones."""
-        return self.memory.held
-
-    @property
-    def quarantined(self) -> dict[str, str]:
-        """Streams that nobody can fold, each with the reason."""
-        return self.memory.quarantined
 
     def fold(self, recorded: Recorded) -> None:
         """Take in an event of the log.
@@ -84,11 +76,11 @@ class Partition:
 
     def missing(self, batch: Iterable[Received]) -> list[str]:
         """The streams that are to be brought back to memory before the batch is decided."""
-        return self.memory.absent(r.submitted.stream for r in batch if r.submitted is not None)
+        return self.memory.absent([r.submitted.stream for r in batch if r.submitted is not None])
 
     def lacking(self, events: Iterable[Recorded]) -> list[str]:
         """The streams that are to be brought back to memory before these events are folded."""
-        return self.memory.absent(r.originator_id for r in events if r.originator_version > 1)
+        return self.memory.absent([r.originator_id for r in events if r.originator_version > 1])
 
     def restore(self, events: Iterable[Recorded]) -> None:
         """Bring streams back to memory by their own events, each's from the first one on."""

@@ -8,6 +8,7 @@ until the end: whoever folds those events would have to look for it in the archi
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from time import monotonic
 
 import structlog
@@ -131,7 +132,8 @@ class Snapshotting:
         """Abandon what is under way: whoever has the partition next would wait for it."""
         if self._writing is not None:
             self._writing.cancel()
-            await asyncio.wait({self._writing})
+            with suppress(asyncio.CancelledError, Unavailable):
+                await self._writing
             self._end()
 
 

@@ -72,14 +72,17 @@ class Streams:
         """Those of them that may have left memory: their events have to be taken in first."""
         if not self.closed.evicted:
             return []
-        return [
-            id_
-            for id_ in dict.fromkeys(ids)
-            if id_ not in self.held
-            and id_ not in self.quarantined
-            and is_stream_id(id_)
-            and self.closed.may_have_left(id_)
-        ]
+        held = self.held
+        return sorted(
+            {
+                id_
+                for id_ in ids
+                if id_ not in held
+                and id_ not in self.quarantined
+                and is_stream_id(id_)
+                and self.closed.may_have_left(id_)
+            }
+        )
 
     def evict(self, archived: int) -> None:
         """Let closed ones go whose events are all in the archive, which has come so far."""
