@@ -91,6 +91,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     """Commands that are decided together, at most."""
     linger: Annotated[float, Meta(ge=0, le=1)] = 0.010
     """Seconds to wait for more commands when more than one is there."""
+    snapshot_every: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 200_000
+    """Events of a partition after which a snapshot of it is taken; 0 for none."""
     watchdog: Annotated[float, Meta(gt=0, le=86_400)] = 30.0
     """Seconds after which a process that neither moves nor stands at the end is ended."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

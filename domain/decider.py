@@ -18,7 +18,8 @@ class Decider(Struct, Generic[S], frozen=True):
     `decide(state, id, command, now)` is pure: it returns the events that record the outcome, none
     if nothing is left to do, or raises `Refused`. `evolve(state, recorded)` changes the state it
     is given; it never refuses on business grounds. `state` is the type of the state, with which
-    it is serialised.
+    it is serialised. `closed(state)` says whether a stream has come to rest: nothing is lost if
+    it leaves memory and is folded again when it is asked for.
     """
 
     kind: str
@@ -28,6 +29,7 @@ class Decider(Struct, Generic[S], frozen=True):
     evolve: Callable[[S, Recorded], None]
     events: tuple[type[Event], ...]
     commands: tuple[type[Command], ...]
+    closed: Callable[[S], bool] = lambda state: False
 
 
 class Deciders:

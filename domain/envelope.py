@@ -92,6 +92,11 @@ _STREAM: Final = re.compile(r"[a-z][a-z_]{0,31}/[A-Za-z0-9._:-]{1,128}").fullmat
 _NAME: Final = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,256}").fullmatch
 
 
+def is_stream_id(text: str) -> bool:
+    """Whether a stream may be called so."""
+    return _STREAM(text) is not None
+
+
 def check(submitted: Submitted) -> None:
     """Refuse (Invalid) what surrounds a command if it has not the form that is said above."""
     if not _STREAM(submitted.stream):

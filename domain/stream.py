@@ -15,7 +15,7 @@ from domain.errors import TooLate
 from domain.event import CommandNoted, Event
 
 
-class Stream(Struct):
+class Stream(Struct, gc=False):
     """`accepted` maps the ids of accepted commands to the version of the first event of each."""
 
     id: str

@@ -111,7 +111,6 @@ class History:
         self._claims: Counter[str] = Counter()
         self._under_way: dict[str, int] = {}
         self._before: dict[str, str] = {}
-        self._awaited: list[str] = []
         for attempt in sorted(attempts, key=lambda row: row.token, reverse=True):
             self._know(attempt)
 
@@ -137,7 +136,6 @@ class History:
         event = recorded.event
         if isinstance(event, e.TaskClaimed):
             self._claimed(event, recorded.originator_version)
-        self._awaits(event)
         what, *more = self._sentence(event, recorded.originator_version).split("\n")
         details = (*more, *self._details(event))
         self._ended(event)
@@ -161,16 +159,6 @@ class History:
         self._claims[event.task] = known.number if known else self._claims[event.task] + 1
         self._attempts[token] = _Attempt(self._claims[event.task], event.worker)
         self._under_way[event.task] = token
-
-    def _awaits(self, event: Event) -> None:
-        """Remember which tickets are waited for still."""
-        match event:
-            case e.TicketOpened(waits_for=tickets):
-                self._awaited = list(tickets)
-            case e.AwaitedPassed(ticket=ticket) if ticket in self._awaited:
-                self._awaited.remove(ticket)
-            case _:
-                pass
 
     def _ended(self, event: Event) -> None:
         """Remember which attempts are over and why, for the next ones of their tasks."""
@@ -200,8 +188,7 @@ class History:
             case e.PriorityChanged():
                 return f"priority is now {event.priority}{_because(event.reason)}"
             case e.AwaitedPassed(ticket=ticket):
-                still = f", and {_names(self._awaited)} yet to pass" if self._awaited else ""
-                return f"ticket {ticket} passed, for which it waited{still}"
+                return f"ticket {ticket} passed, for which it waited"
             case e.TasksReady():
                 return f"ready: {_names(event.tasks)}"
             case e.TasksHeld():

@@ -18,10 +18,12 @@ from adapters.kafka.dead import open_dead as kafka_dead
 from adapters.kafka.requests import open_requests
 from adapters.log import Genesis, Log, Unavailable
 from adapters.postgres import log as postgres
+from adapters.postgres.archive import Archive
 from adapters.postgres.connection import Address as PostgresAddress
 from adapters.postgres.connection import open_pool
 from adapters.postgres.dead import open_dead as postgres_dead
 from adapters.postgres.server import ServerError, shared
+from adapters.postgres.snapshots import open_snapshots
 from adapters.postgres.tokens import Tokens
 from adapters.postgres.tokens import prepare as prepare_tokens
 from adapters.postgres.views.due import DueQueries
@@ -36,6 +38,7 @@ from domain.kinds import DECIDERS
 from workers.api import Api
 from workers.engine import Engine, Pace
 from workers.intake import Intake
+from workers.memory import Memory
 from workers.progress import Progress
 from workers.projector import Projector
 from workers.reactor import Reactor
@@ -44,6 +47,9 @@ from workers.rebuild import Progress as Folded
 from workers.rebuild import Rebuild
 from workers.watchdog import Watchdog
 from workers.web import Places, Web, open_web
+
+POOL: Final = 4
+"""Connections with which an engine asks the archive."""
 
 REACTOR: Final = "reactor"
 """The name of what reactors know."""
@@ -62,12 +68,18 @@ class Service(Struct, frozen=True):
     database: PostgresAddress | None = None
     views: Mapping[str, View] = {}
     web: Web | None = None
+    memory: Memory | None = None
 
     def engine(self, watchdog: Watchdog | None = None) -> Engine:
-        """An engine of this service."""
-        pace = Pace(batch=self.config.batch, linger=self.config.linger)
+        """An engine of this service; where it was assembled with memory, that stays small."""
         return Engine(
-            self.config.name, self.log, self.deciders, self.codec, pace=pace, watchdog=watchdog
+            self.config.name,
+            self.log,
+            self.deciders,
+            self.codec,
+            pace=Pace(batch=self.config.batch, linger=self.config.linger),
+            watchdog=watchdog,
+            memory=self.memory,
         )
 
     def intake(self, watchdog: Watchdog | None = None) -> Intake:
@@ -116,27 +128,36 @@ class Service(Struct, frozen=True):
 
 @asynccontextmanager
 async def assemble(
-    config: Config, *, views: Sequence[str] | None = None, http: bool = False
+    config: Config,
+    *,
+    views: Sequence[str] | None = None,
+    http: bool = False,
+    memory: bool = False,
 ) -> AsyncIterator[Service]:
     """Open what the configuration names. Raises LogError.
 
     With *views*, be they none, there is a database for them, and those of these names are opened;
-    with *http* so that they can be asked over it.
+    with *http* so that they can be asked over it. With *memory* there is what engines keep beside
+    the log: an archive for closed streams, and snapshots.
     """
     codec = Codec(DECIDERS)
     async with AsyncExitStack() as stack:
         opening = _in_kafka if config.kafka else _in_postgres
         log = await stack.enter_async_context(opening(config, codec))
         service = Service(config, DECIDERS, codec, log)
-        if views is not None:
+        if views is not None or memory:
             database = await stack.enter_async_context(_database(config))
             opened = {
-                name: await _OPENING[name](service, address_of(database, name)) for name in views
+                name: await _OPENING[name](service, address_of(database, name))
+                for name in views or ()
             }
             service = msgspec.structs.replace(service, database=database, views=opened)
             if http:
                 web = await stack.enter_async_context(_web(service, database))
                 service = msgspec.structs.replace(service, web=web)
+            if memory:
+                kept = await stack.enter_async_context(_memory(service, database))
+                service = msgspec.structs.replace(service, memory=kept)
         yield service
 
 
@@ -196,6 +217,19 @@ async def tokens_of(config: Config) -> AsyncIterator[Tokens]:
         await prepare_tokens(access)
         async with open_pool(access, 1) as pool:
             yield Tokens(pool)
+
+
+@asynccontextmanager
+async def _memory(service: Service, database: PostgresAddress) -> AsyncIterator[Memory]:
+    """What engines keep beside the log; an archive that nobody folds yet has nothing."""
+    if service.config.kafka:
+        await _history(service, address_of(database, "history"))
+    async with (
+        open_pool(_archive(service, database), POOL) as events,
+        open_snapshots(address_of(database, "snapshots")) as snapshots,
+    ):
+        archive = Archive(events, service.codec)
+        yield Memory(archive, snapshots, every=service.config.snapshot_every)
 
 
 def views_of(config: Config) -> Sequence[str]:

@@ -28,8 +28,13 @@ from adapters.log import (
     Unavailable,
 )
 from domain.decider import Deciders
+from workers.archived import Archived
+from workers.keeping import Keeping
+from workers.memory import Memory
 from workers.partition import Partition
+from workers.recovery import Recovery
 from workers.serving import Serving, serve
+from workers.snapshot_form import Form
 from workers.watchdog import Watchdog
 
 log = structlog.get_logger()
@@ -59,6 +64,7 @@ class Engine:
         *,
         pace: Pace | None = None,
         watchdog: Watchdog | None = None,
+        memory: Memory | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.name = name
@@ -69,6 +75,8 @@ class Engine:
         self._codec = codec
         self._pace = pace or Pace()
         self._watchdog = watchdog or Watchdog(None)
+        self._memory = memory or Memory()
+        self._form = Form(deciders)
         self._clock = clock
         self._careful: dict[int, int] = {}
         self._hopeless: dict[int, tuple[int, str]] = {}
@@ -91,20 +99,22 @@ class Engine:
     async def _serve(self, membership: Membership, number: int, serving: Serving) -> None:
         """Take a partition over and serve it, until told to end or another has it."""
         name = f"partition {number}"
-        self._watchdog.moved(name)
+        moved = partial(self._watchdog.moved, name)
+        moved()
         owner: Owner | None = None
         try:
             owner = await membership.take(number)
-            partition = await self._recover(owner, name)
-            self.partitions[number] = partition
-            while not serving.stopping:
-                batch = await self._batch(owner)
-                if batch:
-                    # Between a decision and its commit it is not to be disturbed.
-                    serving.may_be_cancelled = False
-                    await self._decide(owner, partition, batch)
-                    serving.may_be_cancelled = True
-                self._watchdog.moved(name)
+            async with await self._recover(owner, moved) as keeping:
+                while not serving.stopping:
+                    batch = await self._batch(owner, keeping.patience(self._pace.idle))
+                    if batch:
+                        await keeping.bring_back(batch)
+                        # Between a decision and its commit it is not to be disturbed.
+                        serving.may_be_cancelled = False
+                        await self._decide(owner, self.partitions[number], batch)
+                        serving.may_be_cancelled = True
+                    keeping.step()
+                    moved()
         except (Fenced, Unavailable, ClockAhead, Rejected) as error:
             # What was decided last may be no truth: the state goes with the partition.
             self.partitions.pop(number, None)
@@ -122,37 +132,38 @@ class Engine:
             state |= {"digest": partition.digest()}
         log.info("released", partition=number, **state)
 
-    async def _recover(self, owner: Owner, name: str) -> Partition:
-        """The partition's state, folded from its events."""
+    async def _recover(self, owner: Owner, moved: Callable[[], None]) -> Keeping:
+        """Have the partition's state, from a snapshot and its events, and keep it from now on."""
         began = monotonic()
-        partition = self._empty(owner)
-        async for page in owner.history():
-            for recorded in page:
-                partition.fold(recorded)
-            self._watchdog.moved(name)
-            await asyncio.sleep(0)
+        archived = Archived(self._memory.archive, owner.partition, moved)
+        recovery = Recovery(owner, partial(self._empty, owner), self._form, archived, moved)
+        partition = await recovery.run(self._memory.snapshots)
         position = await owner.resume(partition.upto)
+        recovery.check(partition)
         gc.freeze()
+        self.partitions[owner.partition] = partition
         log.info(
             "taken_over",
             partition=owner.partition,
             sequence=partition.sequence,
+            snapshot=recovery.since,
             position=position,
             streams=len(partition.streams),
+            closed=len(partition.memory.closed.hashes),
             quarantined=len(partition.quarantined),
             seconds=round(monotonic() - began, 3),
         )
-        return partition
+        return Keeping(self._memory, self._form, owner.genesis, partition, archived, recovery.since)
 
     def _empty(self, owner: Owner) -> Partition:
         return Partition(owner.partition, owner.genesis.partitions, self._deciders, self._codec)
 
-    async def _batch(self, owner: Owner) -> list[Received]:
+    async def _batch(self, owner: Owner, idle: float) -> list[Received]:
         """What waits; with more than one command at hand, also what comes within the linger."""
         pace = self._pace
         if owner.partition in self._careful:
-            return list(await owner.receive(1, pace.idle))
-        batch = list(await owner.receive(pace.batch, pace.idle))
+            return list(await owner.receive(1, idle))
+        batch = list(await owner.receive(pace.batch, idle))
         if 1 < len(batch) < pace.batch:
             await asyncio.sleep(pace.linger)
             batch += await owner.receive(pace.batch - len(batch), 0)

@@ -2,27 +2,24 @@
 
 One bad message stops nobody else: a command that cannot be understood, or makes `decide` raise,
 becomes a dead letter; an event that makes `evolve` raise puts its one stream in quarantine. Both
-are loud.
+are loud. Streams may leave memory while they are closed (`streams.py`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from hashlib import blake2b
 from typing import Any
 from uuid import UUID
 
-import msgspec
 import structlog
 
-from adapters.codec import Codec, FutureEvent
+from adapters.codec import Codec
 from adapters.log import DeadLetter, Decided, Encoded, Gap, Received, Reply
 from domain.decider import Decider, Deciders
 from domain.envelope import Answer, Recorded, Refusal, Submitted, check, partition_of
 from domain.errors import Invalid, Quarantined, Refused, TooLarge
-from domain.stream import Stream, VersionGap
+from workers.streams import Streams
 
 log = structlog.get_logger()
-_encode = msgspec.msgpack.Encoder().encode
 
 LENGTH = 1_000
 """Characters of a reason, at most."""
@@ -35,17 +32,20 @@ class _Unfit(Exception):
 
 
 class Partition:
-    """The streams of one partition, in memory.
+    """The state of one partition.
 
-    `sequence` is that of the last event folded, `upto` the highest position that an event says
-    to be decided, `stamp` the last time given.
+    `streams` are those in `memory`: all that are open, and closed ones; `quarantined` says of those
+    that nobody can fold why. `sequence` is that of the last event folded, `event` its id, `upto`
+    the highest position that an event says to be decided, `stamp` the last time given.
     """
 
     def __init__(self, number: int, partitions: int, deciders: Deciders, codec: Codec) -> None:
         self.number = number
-        self.streams: dict[str, Stream] = {}
-        self.quarantined: dict[str, str] = {}
+        self.memory = Streams(number, deciders)
+        self.streams = self.memory.held
+        self.quarantined = self.memory.quarantined
         self.sequence = 0
+        self.event: UUID | None = None
         self.upto = 0
         self.stamp = EPOCH
         self._partitions = partitions
@@ -65,30 +65,31 @@ class Partition:
                 f"partition {self.number} has {recorded.sequence} "
                 f"where {self.sequence + 1} should be"
             )
-        self.sequence = recorded.sequence
-        self.upto = max(self.upto, recorded.upto)
-        self.stamp = max(self.stamp, recorded.time)
-        if recorded.originator_id in self.quarantined:
-            return
-        decider = self._deciders.of(recorded.originator_id)
-        if decider is None:
-            raise FutureEvent(recorded.event.topic, recorded.event.class_version)
-        stream = self._stream(recorded.originator_id, decider)
-        try:
-            stream.fold(decider, recorded)
-        except VersionGap:
-            raise
-        except Exception as error:
-            self._quarantine(recorded, error)
-        else:
-            self.streams[stream.id] = stream
+        self.begin_at(recorded)
+        self.memory.take_in(recorded)
+
+    def begin_at(self, last: Recorded) -> None:
+        """What is folded next is behind the event *last*, and the streams have it already."""
+        self.sequence, self.event = last.sequence, last.id
+        self.upto = max(self.upto, last.upto)
+        self.stamp = max(self.stamp, last.time)
+
+    def missing(self, batch: Iterable[Received]) -> list[str]:
+        """The streams that are to be brought back to memory before the batch is decided."""
+        return self.memory.absent([r.submitted.stream for r in batch if r.submitted is not None])
+
+    def lacking(self, events: Iterable[Recorded]) -> list[str]:
+        """The streams that are to be brought back to memory before these events are folded."""
+        return self.memory.absent([r.originator_id for r in events if r.originator_version > 1])
+
+    def restore(self, events: Iterable[Recorded]) -> None:
+        """Bring streams back to memory by their own events, each's from the first one on."""
+        for recorded in events:
+            self.memory.take_in(recorded)
 
     def digest(self) -> str:
-        """What tells two states of the partition apart; costs as much as serialising it."""
-        digest = blake2b(digest_size=16)
-        for id_ in sorted(self.streams):
-            digest.update(_encode(self.streams[id_]))
-        return digest.hexdigest()
+        """What tells two states of the partition's open streams apart."""
+        return self.memory.digest()
 
     def decide(self, batch: Sequence[Received], clock: datetime) -> Decided:
         """Decide and fold a batch at the time that *clock* shows, or the last stamp if later.
@@ -133,7 +134,7 @@ class Partition:
     ) -> Refused | None:
         """Decide one command and add what it causes to *events*; return how it was refused."""
         decider = self._fit(submitted)
-        stream = self._stream(submitted.stream, decider)
+        stream = self.memory.of(submitted.stream, decider)
         refused: Refused | None = None
         try:
             decided = stream.decide(decider, submitted, now, arrived)
@@ -156,9 +157,9 @@ class Partition:
             try:
                 stream.fold(decider, fact)
             except Exception as error:
-                raise self._quarantine(fact, error) from error
-        self.streams[stream.id] = stream
-        self.sequence += len(facts)
+                raise self.memory.quarantine(fact, error) from error
+        self.sequence, self.event = facts[-1].sequence, facts[-1].id
+        self.memory.keep(stream, decider, self.sequence)
         events += encoded
         return refused
 
@@ -183,10 +184,6 @@ class Partition:
             raise TooLarge(field=fact.event.topic, size=len(data), limit=self._codec.limit)
         return data
 
-    def _stream(self, id_: str, decider: Decider[Any]) -> Stream:
-        """The stream, a new one if there is none; who changes it puts it into `streams`."""
-        return self.streams.get(id_) or Stream(id_, decider.initial())
-
     def _answer(self, id_: UUID, submitted: Submitted | None, refused: Refused | None) -> Answer:
         if refused is not None:
             detail = _printable(str(refused))
@@ -197,21 +194,6 @@ class Partition:
         return Answer(
             command_id=id_, partition=self.number, version=version, sequence=self.sequence
         )
-
-    def _quarantine(self, fact: Recorded, error: Exception) -> Quarantined:
-        reason = f"{fact.event.topic} raised {type(error).__name__}: {error}"
-        self.quarantined[fact.originator_id] = reason
-        self.streams.pop(fact.originator_id, None)
-        log.critical(
-            "quarantined",
-            stream=fact.originator_id,
-            version=fact.originator_version,
-            partition=self.number,
-            sequence=fact.sequence,
-            event_id=str(fact.id),
-            exc_info=error,
-        )
-        return Quarantined(stream=fact.originator_id, reason=reason)
 
 
 def _printable(text: str) -> str:

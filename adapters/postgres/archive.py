@@ -4,18 +4,22 @@ Where PostgreSQL keeps the log, that is its table `events`; where another log is
 view `history` has the same columns.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 
 import asyncpg
 
 from adapters.codec import Codec
+from adapters.log import Unavailable
 from adapters.postgres.connection import translated
 from adapters.postgres.read import read, recorded
 from adapters.postgres.statements import load
 from domain.envelope import Recorded
 
 SQL = load("archive")
+PAGE = 2_000
+"""Events that are read at once; folding them must not keep the event loop for long."""
 
 PAGE_BYTES = 1024 * 1024
 """Bytes of data after which no more is read of a page; telling it makes it larger."""
@@ -54,3 +58,34 @@ class Archive:
         with translated():
             async with self._pool.acquire() as connection:
                 return await read(connection, self._codec, partition, after, limit, size=PAGE_BYTES)
+
+    async def position(self, partition: int) -> int:
+        """The sequence up to which it has all events of a partition."""
+        with _there():
+            return int(await self._pool.fetchval(SQL["position"], partition) or 0)
+
+    async def of_streams(
+        self, streams: Sequence[str], until: int
+    ) -> AsyncIterator[Sequence[Recorded]]:
+        """The events of these streams up to sequence *until*, each stream's in their order."""
+        stream, version = "", 0
+        while True:
+            with _there():
+                rows = await self._pool.fetch(
+                    SQL["of_streams"], streams, until, stream, version, PAGE
+                )
+            if rows:
+                yield [recorded(row, self._codec) for row in rows]
+                stream, version = rows[-1]["originator_id"], rows[-1]["originator_version"]
+            if len(rows) < PAGE:
+                return
+
+
+@contextmanager
+def _there() -> Iterator[None]:
+    """A view may be dropped, to be folded anew."""
+    try:
+        with translated():
+            yield
+    except asyncpg.UndefinedTableError as error:
+        raise Unavailable(f"PostgreSQL: {error}") from error

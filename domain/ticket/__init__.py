@@ -8,7 +8,7 @@ from domain.decider import Decider
 from domain.ticket.commands import COMMANDS
 from domain.ticket.decide import decide
 from domain.ticket.events import EVENTS
-from domain.ticket.state import Ticket, evolve
+from domain.ticket.state import Ticket, evolve, has_ended
 
 TICKETS = Decider(
     kind="ticket",
@@ -18,4 +18,5 @@ TICKETS = Decider(
     evolve=evolve,
     events=EVENTS,
     commands=COMMANDS,
+    closed=has_ended,
 )

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from domain.envelope import Recorded
 from domain.event import Event
+from domain.sharing import Shared
 from domain.ticket import events as e
 from domain.ticket.automata import (
     AT_WORK,
@@ -31,6 +32,7 @@ WORD: Final = {event: sys.intern(event.topic.rpartition(".")[2]) for event in e.
 _ended: Final = frozenset(TASK_ENDED)
 _at_work: Final = frozenset(AT_WORK)
 _open: Final = frozenset(OPEN)
+_closed: Final = frozenset(TicketState) - _open - {TicketState.ABSENT}
 
 
 class Attempt(Struct, gc=False):
@@ -49,7 +51,11 @@ class Attempt(Struct, gc=False):
     refused: bool = False
 
 
-class Task(Struct):
+_requirements: Final = Shared[Requirements]()
+_timeouts: Final = Shared[Timeouts]()
+
+
+class Task(Struct, gc=False):
     """One unit of scheduling. `waiting` counts the needs that have not passed.
 
     `gated` is one that its workflow holds. `retried` and `unstarted` count what was spent of the
@@ -74,6 +80,10 @@ class Task(Struct):
     unstarted: int = 0
     blames: TicketState | None = None
     because: str | None = None
+
+    def __post_init__(self) -> None:
+        self.requires = _requirements.of(tuple(self.requires.items()), self.requires)
+        self.timeouts = _timeouts.of(self.timeouts, self.timeouts)
 
     @property
     def has_ended(self) -> bool:
@@ -118,7 +128,7 @@ def verdict_of_skip(task: Task, root: Task, root_state: TaskState) -> TicketStat
     return TicketState.ERRORED if verdict is TicketState.FAILED else verdict
 
 
-class Ticket(Struct):
+class Ticket(Struct, gc=False):
     """The aggregate. `unfinished` counts tasks; `failed`, `errored`, `cancelled` count blame.
 
     `waits_for` are the tickets that have not passed since it waits for them: they outlive its end,
@@ -198,6 +208,11 @@ class Ticket(Struct):
                 pass
 
 
+def has_ended(ticket: Ticket) -> bool:
+    """Whether it came to its end; it may be run again, repeated commands and late reports come."""
+    return ticket.state in _closed
+
+
 def evolve(ticket: Ticket, recorded: Recorded) -> None:
     """Change the ticket by one event."""
     event = recorded.event
@@ -227,7 +242,7 @@ def _add(ticket: Ticket, specs: Sequence[TaskSpec], body: bytes, recorded: Recor
     kind, at = type(recorded.event), recorded.time
     tasks = ticket.tasks
     for spec in specs:
-        task = tasks[spec.name] = Task(
+        task = tasks[sys.intern(spec.name)] = Task(
             needs=spec.needs,
             requires=spec.requires,
             timeouts=spec.timeouts,

@@ -3,6 +3,7 @@
 import gc
 import os
 import sys
+from contextlib import AbstractAsyncContextManager
 
 import uvloop
 
@@ -12,11 +13,13 @@ from tests.benchmarks.bulk import bulk
 from tests.benchmarks.engines import EngineEnded
 from tests.benchmarks.idle import idle
 from tests.benchmarks.large import large
+from tests.benchmarks.memory import memory
+from tests.benchmarks.open import open_
 from tests.benchmarks.queries import queries
 from tests.benchmarks.rebuild import rebuild
 from tests.benchmarks.report import Report
 from tests.benchmarks.settings import Settings, SettingsError
-from tests.benchmarks.system import started
+from tests.benchmarks.system import System, started
 from tests.benchmarks.takeover import takeover
 from workers.logs import configure
 
@@ -27,18 +30,28 @@ MEASURE = {
     "takeover": takeover,
     "rebuild": rebuild,
     "queries": queries,
+    "memory": memory,
+    "open": open_,
 }
 
 
 async def main(settings: Settings) -> None:
     report = Report(settings.json)
     for mode in settings.modes:
-        engines = {"takeover": max(2, settings.engines), "queries": 0}.get(mode, settings.engines)
-        views = settings.views and mode != "queries"  # which has rows of its own making
-        async with started(settings.log, engines, views=views) as system:
+        async with _started(mode, settings) as system:
             report.machine(system)
             report.add(await MEASURE[mode](system, settings))
     report.show()
+
+
+def _started(mode: str, settings: Settings) -> AbstractAsyncContextManager[System]:
+    """What the mode is measured on."""
+    if mode in ("memory", "open"):  # engines come and go; on Kafka they need the archive
+        return started(settings.log, 0, views=settings.log != "postgres", partitions=1)
+    if mode == "queries":  # which has rows of its own making
+        return started(settings.log, 0, views=False)
+    engines = max(2, settings.engines) if mode == "takeover" else settings.engines
+    return started(settings.log, engines, views=settings.views)
 
 
 if __name__ == "__main__":

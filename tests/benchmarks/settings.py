@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta, Struct
 
-MODES: Final = ("bulk", "idle", "large", "takeover", "rebuild", "queries")
+MODES: Final = ("bulk", "idle", "large", "takeover", "rebuild", "queries", "memory", "open")
 
 
 class SettingsError(Exception):
@@ -16,13 +16,14 @@ class SettingsError(Exception):
 
 class Settings(Struct, frozen=True):
     """`tickets` is how many the modes bulk, rebuild and queries have, `in_flight` how many are
-    open at once."""
+    open at once, `events` how many, about, the modes memory and open put into a partition."""
 
     log: str = "postgres"
     mode: str = "all"
     json: str | None = None
     tickets: Annotated[int, Meta(ge=1, le=10_000_000)] = 40_000
     in_flight: Annotated[int, Meta(ge=1, le=100_000)] = 5_000
+    events: Annotated[int, Meta(ge=1_000, le=100_000_000)] = 1_000_000
     engines: Annotated[int, Meta(ge=1, le=64)] = 1
     views: bool = True
 

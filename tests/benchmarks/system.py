@@ -81,10 +81,19 @@ class System(Struct, frozen=True):
     meter: Meter
     versions: Mapping[str, str]
     fsync_ms: float
+    environment: Mapping[str, str]
+    folder: Path
+
+    @property
+    def database(self) -> Address:
+        """Where views and snapshots are."""
+        return Address(self.environment["DATABASE_URL"])
 
 
 @asynccontextmanager
-async def started(log: str, engines: int, *, views: bool) -> AsyncIterator[System]:
+async def started(
+    log: str, engines: int, *, views: bool, partitions: int | None = None
+) -> AsyncIterator[System]:
     """The log's servers, the engines, and an asker. Raises EngineEnded out of the body."""
     if log not in LOGS:
         raise SettingsError(f"LOG={log}: the logs are {', '.join(LOGS)}")
@@ -93,6 +102,8 @@ async def started(log: str, engines: int, *, views: bool) -> AsyncIterator[Syste
         folder = Path(name)
         async with LOGS[log](folder) as servers:
             environment = {**os.environ, **servers.environment}
+            if partitions is not None:
+                environment["TURNSTILE_PARTITIONS"] = str(partitions)
             async with (
                 assemble(config.read(environment), views=()) as service,
                 running(engines, environment, folder) as fleet,
@@ -112,6 +123,8 @@ async def started(log: str, engines: int, *, views: bool) -> AsyncIterator[Syste
                     ),
                     versions=servers.versions,
                     fsync_ms=_fsync_ms(folder),
+                    environment=environment,
+                    folder=folder,
                 )
 
 

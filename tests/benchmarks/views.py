@@ -11,6 +11,9 @@ from adapters.postgres.views.view import address_of
 
 if TYPE_CHECKING:
     from adapters.postgres.connection import Connection
+    from tests.benchmarks.system import System
+
+_SEEN: Final = "SELECT sum(sequence)::bigint FROM partitions"
 
 LOOK: Final = 0.05
 """Seconds between two looks."""
@@ -32,7 +35,7 @@ class Watch:
 
     async def _look(self) -> None:
         while True:
-            count = await self._connection.fetchval("SELECT sum(sequence)::bigint FROM partitions")
+            count = await self._connection.fetchval(_SEEN)
             self.seen.append((perf_counter(), count))
             await asyncio.sleep(LOOK)
 
@@ -75,6 +78,19 @@ async def watching(address: Address) -> AsyncIterator[Watch]:
         yield watch
     finally:
         await watch.stop()
+        await close(connection)
+
+
+async def archived(system: "System", events: int) -> None:
+    """Wait until the archive has so many events, where it is a view."""
+    if system.views is None:
+        return
+    connection = await connect(address_of(system.views, "history"))
+    try:
+        async with asyncio.timeout(20 * PATIENCE):
+            while await connection.fetchval(_SEEN) < events:
+                await asyncio.sleep(LOOK)
+    finally:
         await close(connection)
 
 

@@ -13,14 +13,17 @@ import msgspec
 
 
 class Engines:
-    """Some engines, as a supervisor keeps them: who ends is started again."""
+    """Some engines, or another role, as a supervisor keeps them: who ends is started again."""
 
-    def __init__(self, count: int, environment: Mapping[str, str], folder: Path) -> None:
+    def __init__(
+        self, count: int, environment: Mapping[str, str], folder: Path, role: str = "engine"
+    ) -> None:
         self.names: list[str] = []
         self.starts = 0
         self._count = count
         self._environment = {**os.environ, **environment, "TURNSTILE_LOG_FORMAT": "json"}
         self._folder = folder
+        self._role = role
         self._processes: dict[str, Process] = {}
         self._keepers: dict[str, asyncio.Task[None]] = {}
 
@@ -34,7 +37,7 @@ class Engines:
 
     def add(self) -> str:
         """One more engine; its name."""
-        name = f"engine-{len(self.names)}"
+        name = f"{self._role}-{len(self.names)}"
         self.names.append(name)
         self._keepers[name] = asyncio.create_task(self._keep(name))
         return name
@@ -44,7 +47,7 @@ class Engines:
             with (self._folder / f"{name}.log").open("ab") as output:
                 process = await asyncio.create_subprocess_exec(
                     Path(sys.executable).with_name("turnstile"),
-                    "engine",
+                    self._role,
                     env={**self._environment, "TURNSTILE_NAME": name},
                     stdout=output,
                     stderr=output,

@@ -29,6 +29,8 @@ class Site(Protocol):
 
     environment: Mapping[str, str]
     faults: tuple[str, ...]
+    projectors: int
+    """How many have to fold the archive."""
 
     def open(self) -> AbstractAsyncContextManager[Log]:
         """A view of the log that nothing is done to."""
@@ -43,6 +45,7 @@ class OnPostgres:
     """The bundled server."""
 
     faults: tuple[str, ...] = ("restart postgres", "kill postgres")
+    projectors = 0
 
     def __init__(self, server: Server) -> None:
         self.environment: Mapping[str, str] = {"DATABASE_URL": server.dsn}
@@ -63,12 +66,16 @@ class OnPostgres:
 
 
 class OnKafka:
-    """A broker, or three of them of which one is struck after the other."""
+    """A broker, or three of which one is struck after the other; nobody strikes the views."""
 
     faults: tuple[str, ...] = ("kill broker", "stop broker") * 2
+    projectors = 1
 
-    def __init__(self, brokers: Cluster) -> None:
-        self.environment: Mapping[str, str] = {"TURNSTILE_KAFKA": brokers.bootstrap}
+    def __init__(self, brokers: Cluster, views: Server) -> None:
+        self.environment: Mapping[str, str] = {
+            "TURNSTILE_KAFKA": brokers.bootstrap,
+            "DATABASE_URL": views.dsn,
+        }
         self._brokers = brokers
         self._turn = 0
 
@@ -96,5 +103,8 @@ async def site(log: str, folder: Path, brokers: int) -> AsyncIterator[Site]:
         async with bundled(folder / "postgres") as server:
             yield OnPostgres(server)
     else:
-        async with cluster(folder / "kafka", brokers) as started:
-            yield OnKafka(started)
+        async with (
+            cluster(folder / "kafka", brokers) as started,
+            bundled(folder / "postgres") as views,
+        ):
+            yield OnKafka(started, views)

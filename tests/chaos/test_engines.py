@@ -25,6 +25,8 @@ SECONDS = float(os.environ.get("CHAOS_SECONDS", "45"))
 SEED = int(os.environ.get("CHAOS_SEED", "20260101"))
 BROKERS = int(os.environ.get("CHAOS_BROKERS", "1"))
 LEASE = 2.0
+SNAPSHOT_EVERY = 10
+"""Few enough that most takeovers begin at a snapshot."""
 
 on_both_logs = pytest.mark.parametrize("log", ["postgres", "kafka"])
 
@@ -36,8 +38,15 @@ def engines(count: int, servers: Site, folder: Path) -> Engines:
         "TURNSTILE_LEASE": str(LEASE),
         "TURNSTILE_LOG_LEVEL": "debug",
         "TURNSTILE_PARTITIONS": str(PARTITIONS),
+        "TURNSTILE_SNAPSHOT_EVERY": str(SNAPSHOT_EVERY),
     }
     return Engines(count, environment, folder)
+
+
+def projectors(servers: Site, folder: Path) -> Engines:
+    """Who folds the archive, where it is not the log."""
+    environment = {**servers.environment, "TURNSTILE_LEASE": str(LEASE)}
+    return Engines(servers.projectors, environment, folder, "projector")
 
 
 @pytest.fixture
@@ -54,7 +63,10 @@ async def test_nothing_is_lost_or_repeated_whatever_is_killed(log: str, folder: 
     async with site(log, folder, BROKERS) as servers:
         async with servers.open() as view, asking(view) as asker:
             load = Load(asker, SEED)
-            async with engines(3, servers, folder) as some:
+            async with (
+                engines(3, servers, folder) as some,
+                projectors(servers, folder),
+            ):
                 working = asyncio.create_task(load.run(drivers=30))
                 faults = await _break(servers, some, chance, SECONDS)
                 load.stop()
@@ -63,8 +75,15 @@ async def test_nothing_is_lost_or_repeated_whatever_is_killed(log: str, folder: 
                 await some.stop()
             events = await everything(view)
         check(load, some, events)
+        taken = some.said("taken_over")
+        snapshots = [line for line in taken if line["snapshot"]]
+        brought = len(some.said("brought_back"))
+        assert snapshots, "no takeover began at a snapshot"
+        assert brought, "no ticket came back to memory"
         print(
             f"{log}, seed {SEED}: {dict(faults)}, {some.starts} starts of engines, "
+            f"{len(taken)} takeovers, {len(snapshots)} of them from snapshots, "
+            f"tickets brought back {brought} times, "
             f"{len(load.streams)} tickets, {len(load.answers)} commands accepted, "
             f"{load.repeated} sent twice, {sum(map(len, events.values()))} events"
         )

@@ -9,6 +9,7 @@ import pytest
 
 from adapters.kafka.connection import Address, running
 from adapters.kafka.topics import TOPICS
+from adapters.postgres.connection import Address as PostgresAddress
 from tests.journey.command import PATIENCE, environment, turnstile
 from tests.journey.serving import serving
 from tests.journey.test_command_line import EXIT_LOG
@@ -25,8 +26,15 @@ def at(kafka: str) -> Address:
     return Address(kafka, f"t_{uuid4().hex[:12]}")
 
 
-def settings(at: Address) -> dict[str, str]:
-    return {"TURNSTILE_KAFKA": at.servers, "TURNSTILE_KAFKA_TOPICS": at.topics}
+@pytest.fixture
+def settings(at: Address, address: PostgresAddress) -> dict[str, str]:
+    """Topics and views of a test's own."""
+    return {
+        "TURNSTILE_KAFKA": at.servers,
+        "TURNSTILE_KAFKA_TOPICS": at.topics,
+        "DATABASE_URL": address.dsn,
+        "TURNSTILE_SCHEMA": address.schema,
+    }
 
 
 async def topics(at: Address) -> set[str]:
@@ -45,10 +53,10 @@ async def test_the_demonstration_shows_the_same_and_leaves_no_topic(kafka: str) 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_an_engine_that_is_told_to_stop_gives_its_partitions_back(
-    at: Address, number: signal.Signals
+    settings: dict[str, str], number: signal.Signals
 ) -> None:
     # With such a lease a successor would have to wait for a minute.
-    given = {**settings(at), "TURNSTILE_LEASE": 60}
+    given = {**settings, "TURNSTILE_LEASE": 60}
     with serving(**given) as engine:
         engine.send_signal(number)
         _, errors = engine.communicate(timeout=PATIENCE)
@@ -60,8 +68,8 @@ def test_an_engine_that_is_told_to_stop_gives_its_partitions_back(
         pass
 
 
-async def test_an_engine_makes_its_topics(at: Address) -> None:
-    with serving(**settings(at)):
+async def test_an_engine_makes_its_topics(at: Address, settings: dict[str, str]) -> None:
+    with serving(**settings):
         assert {at.topic(name) for name in TOPICS} <= await topics(at)
 
 
@@ -72,21 +80,21 @@ def test_an_engine_without_its_cluster_ends_and_says_where_it_looked() -> None:
     assert ("engine_failed", NOWHERE) == (said["event"], said["kafka"])
 
 
-def test_an_engine_says_which_number_of_partitions_is_wrong(at: Address) -> None:
-    with serving(**settings(at)):
+def test_an_engine_says_which_number_of_partitions_is_wrong(settings: dict[str, str]) -> None:
+    with serving(**settings):
         pass
-    ended = turnstile("engine", TURNSTILE_PARTITIONS=4, **settings(at))
+    ended = turnstile("engine", TURNSTILE_PARTITIONS=4, **settings)
     assert EXIT_LOG == ended.returncode
     said = json.loads(ended.stderr.splitlines()[-1])
     assert "the log has 3 partitions, for ever; 4 are configured" in said["error"]
 
 
-def test_a_ticket_is_opened_and_read_again_as_the_readme_shows(at: Address) -> None:
-    given = environment(**settings(at))
+def test_a_ticket_is_opened_and_read_again_as_the_readme_shows(settings: dict[str, str]) -> None:
+    given = environment(**settings)
     reading = READING.replace("adapters.postgres", "adapters.kafka").replace(
         '"DATABASE_URL": os.environ["DATABASE_URL"]',
         '"TURNSTILE_KAFKA": os.environ["TURNSTILE_KAFKA"]',
     )
-    with serving(**settings(at)):
+    with serving(**settings):
         assert "ticket/9 is at version 1\n" == python(OPENING, given)
         assert "{'build': 'blocked', 'unit': 'blocked'}\n" == python(reading, given)

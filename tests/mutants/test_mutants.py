@@ -71,17 +71,27 @@ MUTANTS = (
         "tests/contract/test_engine.py::test_what_was_decided_and_not_committed_is_forgotten",
         (
             (
-                "workers/engine.py",
-                "        partition = self._empty(owner)\n",
-                "        partition = vars(self).get(name) or self._empty(owner)\n",
+                "workers/recovery.py",
+                "        partition = self._empty()\n",
+                "        partition = vars(Recovery).get('kept') or self._empty()\n",
             ),
             (
-                "workers/engine.py",
-                "        async for page in owner.history():\n",
-                "        vars(self)[name] = partition\n"
-                "        async for page in owner.history(partition.sequence):\n",
+                "workers/recovery.py",
+                "        async for page in self._owner.history():\n",
+                "        setattr(Recovery, 'kept', partition)\n"
+                "        async for page in self._owner.history(partition.sequence):\n",
             ),
         ),
+    ),
+    Mutant(
+        "an archive that has fallen behind is believed",
+        "tests/unit/test_memory.py::test_an_archive_that_has_fallen_behind_is_waited_for",
+        (("workers/archived.py", "(self._partition)) < sequence:", "(self._partition)) < 0:"),),
+    ),
+    Mutant(
+        "what a snapshot has of a stream is folded again",
+        "tests/unit/test_memory.py::test_that_snapshots_were_used_and_streams_had_left",
+        (("workers/streams.py", "and recorded.originator_version <= stream.version", "and False"),),
     ),
     Mutant(
         "head-row lock missing",

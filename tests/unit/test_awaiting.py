@@ -172,7 +172,7 @@ def test_the_history_tells_for_which_it_waits_still() -> None:
     told = list(rows(given(WAITING, EIGHT, SEVEN).history))
     assert "waits for 7, 8 to pass" in told[0].details
     assert [
-        "ticket 8 passed, for which it waited, and 7 yet to pass",
+        "ticket 8 passed, for which it waited",
         "ticket 7 passed, for which it waited",
     ] == [row.what for row in told[1:3]]
 

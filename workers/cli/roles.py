@@ -26,7 +26,7 @@ EXIT_LOG = 69
 @main.command()
 def engine() -> None:
     """Own partitions of the log and decide what is asked of them."""
-    run(_serve("engine", configuration(), Service.engine))
+    run(_serve("engine", configuration(), Service.engine, memory=True))
 
 
 @main.command()
@@ -75,7 +75,7 @@ def up(http: str | None) -> None:
     DATABASE_URL or TURNSTILE_KAFKA names servers. Ends in order on Ctrl-C.
     """
     config = configuration({"http": http} if http else None)
-    run(_serve("up", config, together, views=(*views_of(config), REACTOR), http=True))
+    run(_serve("up", config, together, views=(*views_of(config), REACTOR), http=True, memory=True))
 
 
 async def _serve(
@@ -85,10 +85,11 @@ async def _serve(
     *,
     views: Sequence[str] | None = None,
     http: bool = False,
+    memory: bool = False,
 ) -> None:
     watchdog = Watchdog(config.watchdog)
     try:
-        async with assemble(config, views=views, http=http) as service:
+        async with assemble(config, views=views, http=http, memory=memory) as service:
             role = role_of(service, watchdog)
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):

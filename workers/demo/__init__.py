@@ -139,7 +139,11 @@ async def _place(
         lease = max(LEASE, await kafka.shortest_lease(cluster))
         async with kafka.temporary(cluster, "demo", keep=keep) as own:
             stage.tell("Kafka", f"is there; the log gets topics of its own, {own.topics}.*")
-            yield msgspec.structs.replace(config, kafka_topics=own.topics, lease=lease)
+            # What engines keep beside the log.
+            async with bundled(folder / "postgres", fsync=keep) as server:
+                yield msgspec.structs.replace(
+                    config, kafka_topics=own.topics, lease=lease, database_url=server.dsn
+                )
         return
     if config.database_url is not None:
         async with temporary(config.database_url, "demo", keep=keep) as address:
