@@ -7,6 +7,8 @@ from enum import StrEnum
 from msgspec import Struct
 
 ENGINE = "engine"
+ROLES = (ENGINE, "reactor")
+"""Who goes along partitions and is no view that a projector folds."""
 
 
 class Course(Struct, frozen=True):
@@ -52,7 +54,7 @@ class Judged(Struct, frozen=True):
         if self.is_well:
             return ""
         course = self.course
-        role = "engine" if course.of == ENGINE else "projector"
+        role = course.of if course.of in ROLES else "projector"
         if course.owner is None:
             return f"nobody has it: is a `turnstile {role}` running? Start one, or see its log"
         return (

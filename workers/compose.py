@@ -22,6 +22,7 @@ from adapters.postgres.archive import Archive
 from adapters.postgres.connection import Address as PostgresAddress
 from adapters.postgres.connection import open_pool
 from adapters.postgres.dead import open_dead as postgres_dead
+from adapters.postgres.looking import Machine, Tickets, look
 from adapters.postgres.server import ServerError, shared
 from adapters.postgres.snapshots import open_snapshots
 from adapters.postgres.tokens import Tokens
@@ -207,6 +208,17 @@ def _dead(service: Service, database: PostgresAddress) -> AbstractAsyncContextMa
         index = address_of(database, "dead")
         return kafka_dead(KafkaAddress.of(service.config), index, log, codec)
     return postgres_dead(database, log, codec)
+
+
+@asynccontextmanager
+async def examining(service: Service) -> AsyncIterator[tuple[DeadLetters, Machine, Tickets]]:
+    """What a doctor looks at beside the partitions of a service. Raises LogError."""
+    assert service.database is not None
+    async with (
+        _dead(service, service.database) as dead,
+        open_pool(address_of(service.database, "tickets"), 1) as pool,
+    ):
+        yield dead, *await look(pool)
 
 
 @asynccontextmanager

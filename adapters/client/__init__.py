@@ -24,7 +24,19 @@ from .errors import (
     Unavailable,
 )
 from .producer import TicketProducer
-from .rows import Accepted, Attempt, Change, Event, Rejected, Result, Task, Ticket, Token
+from .rows import (
+    Accepted,
+    Attempt,
+    Change,
+    DeadLetter,
+    Event,
+    OpenedLetter,
+    Rejected,
+    Result,
+    Task,
+    Ticket,
+    Token,
+)
 from .stream import Changes
 from .words import Execution, Outcome, Scope, TaskState, TicketState
 from .workflow import Opening, Precedence, Run, Source, Subject, Takes, TaskSpec, Timeouts
@@ -36,12 +48,14 @@ __all__ = [
     "Changes",
     "Client",
     "Conflict",
+    "DeadLetter",
     "Event",
     "Execution",
     "Forbidden",
     "Invalid",
     "NoAnswer",
     "NotFound",
+    "OpenedLetter",
     "Opening",
     "Outcome",
     "Precedence",

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 from .connection import Connection, path
 from .errors import Refused
 from .reading import Words
-from .rows import Accepted, Ticket, Token
+from .rows import Accepted, DeadLetter, Ticket, Token
 from .steering import Steering, some
 from .stream import Changes
 from .workflow import encode_value
@@ -126,23 +126,21 @@ class Client(Steering):
         key = key or uuid4()
         await self.connection.ask("DELETE", path("tokens", token), Any, key=key)
 
-    async def inject(self, letter: str, *, key: UUID | None = None) -> dict[str, Any]:
-        """Give a dead letter another chance."""
+    async def inject(self, letter: str, *, key: UUID | None = None) -> DeadLetter:
+        """Have a dead letter sent again to where it belongs."""
         return await self._put_aside(letter, "inject", {}, key)
 
-    async def drop(
-        self, letter: str, *, reason: str = "", key: UUID | None = None
-    ) -> dict[str, Any]:
-        """Say that a dead letter is of no concern."""
+    async def drop(self, letter: str, *, reason: str = "", key: UUID | None = None) -> DeadLetter:
+        """Have done with a dead letter."""
         return await self._put_aside(letter, "drop", some(reason=reason or None), key)
 
     async def _put_aside(
         self, letter: str, verb: str, body: dict[str, Any], key: UUID | None
-    ) -> dict[str, Any]:
+    ) -> DeadLetter:
         return await self.connection.ask(
             "POST",
             path("dead", letter, verb),
-            dict[str, Any],
+            DeadLetter,
             body=encode_value(body),
             key=key or uuid4(),
         )

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from .connection import Connection, Query, path
-from .rows import Attempt, Event, Page, Result, Task, Ticket, Token
+from .rows import Attempt, DeadLetter, Event, OpenedLetter, Page, Result, Task, Ticket, Token
 
 T = TypeVar("T")
 
@@ -153,32 +153,35 @@ class Reading:
         """How far each partition of the log, and each view of it, has come."""
         return await self._look("partitions")
 
+    async def health(self) -> dict[str, Any]:
+        """Whether a server answers at all; of the service it says nothing."""
+        return await self._look("health")
+
     async def ready(self) -> dict[str, Any]:
         """Wait until the service does its work. Raises Unavailable, which says what is wrong."""
         return await self._look("ready")
 
     def tokens(self) -> AsyncIterator[Token]:
         """The tokens that there are, without their secrets."""
-        return self._pages(Token, path("tokens"), {}, size=None)
+        return self._pages(Token, path("tokens"), {})
 
-    def dead_letters(self) -> AsyncIterator[dict[str, Any]]:
-        """What could not be taken."""
-        return self._pages(dict[str, Any], path("dead"), {})
+    def dead_letters(self, *, settled: bool | None = None) -> AsyncIterator[DeadLetter]:
+        """What was put aside and waits for somebody, or what has been `settled`; newest first."""
+        query = {"settled": None if settled is None else str(settled).lower()}
+        return self._pages(DeadLetter, path("dead"), query)
 
-    async def dead_letter(self, letter: str) -> dict[str, Any]:
-        """One of them, whole."""
-        return await self._look("dead", letter)
+    async def dead_letter(self, letter: str) -> OpenedLetter:
+        """One of them, with what it holds."""
+        return await self.connection.ask("GET", path("dead", letter), OpenedLetter)
 
     async def _look(self, *parts: str) -> dict[str, Any]:
         return await self.connection.ask("GET", path(*parts), dict[str, Any])
 
-    async def _pages(
-        self, kind: type[T], of: str, query: Query, size: int | None = PAGE
-    ) -> AsyncIterator[T]:
-        more: dict[str, Any] = {**query, "limit": size}
+    async def _pages(self, kind: type[T], of: str, query: Query) -> AsyncIterator[T]:
+        more: dict[str, Any] = {**query, "limit": PAGE}
         while True:
             page = await self.connection.ask("GET", of, Page[kind], query=more)  # type: ignore[valid-type] # a type that is known here only
-            for row in page.rows or page.items:
+            for row in page.rows:
                 yield row
             if page.next is None:
                 return

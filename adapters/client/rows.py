@@ -200,6 +200,7 @@ class Token(Struct, frozen=True):
     name: str
     scopes: tuple[str, ...]
     created_at: datetime
+    created_by: str = ""
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
     last_used_at: datetime | None = None
@@ -209,12 +210,62 @@ class Token(Struct, frozen=True):
         return f"Token(id={self.id!r}, name={self.name!r}, scopes={self.scopes!r})"
 
 
-class Page(Struct, Generic[R], frozen=True):
-    """Some rows, and the cursor behind the last of them if there are more.
+class Settlement(Struct, frozen=True):
+    """What became of a dead letter (`injected`, `dropped`), by whom, and why if that was said."""
 
-    Views call them `rows`, the lists of tokens and of dead letters `items`.
+    how: str
+    by: str
+    at: datetime
+    why: str | None = None
+
+
+class DeadLetter(Struct, frozen=True):
+    """What was put aside `at` a time, and as much of it as could be read.
+
+    A command lay in the inbox of a `partition`, at a `position`. A request lay in a `topic` of
+    foreign producers, and its position is the offset there; its actor is the one that it names.
     """
 
+    id: str
+    at: datetime
+    kind: str
+    topic: str | None
+    partition: int
+    position: int | None
+    stream: str | None
+    type: str | None
+    command: str | None
+    actor: str | None
+    reason: str
+    size: int
+    settled: Settlement | None = None
+
+
+class Content(Struct, frozen=True):
+    """What a letter holds: `text` where it is text, else `base64`; only a beginning if `cut`."""
+
+    text: str | None = None
+    base64: str | None = None
+    cut: bool = False
+
+
+class Header(Struct, frozen=True):
+    """A header that a request came with."""
+
+    name: str
+    value: str
+
+
+class OpenedLetter(Struct, frozen=True):
+    """A dead letter with what it holds."""
+
+    letter: DeadLetter
+    content: Content
+    headers: tuple[Header, ...] = ()
+
+
+class Page(Struct, Generic[R], frozen=True):
+    """Some rows, and the cursor behind the last of them if there are more."""
+
     rows: tuple[R, ...] = ()
-    items: tuple[R, ...] = ()
     next: str | None = None

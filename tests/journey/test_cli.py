@@ -1,5 +1,6 @@
 """The command line, through the real process, on each log: submit, look, steer, replay."""
 
+import asyncio
 import json
 import subprocess
 from collections.abc import Callable
@@ -9,8 +10,14 @@ from uuid import uuid4
 
 import pytest
 
+from adapters.asking import asking
+from adapters.config import Config
+from adapters.config import read as read_config
+from domain.envelope import Submitted
+from domain.ticket.commands import Cancel
 from tests.journey.command import PATIENCE, TURNSTILE, environment, turnstile
-from tests.journey.running import Site, opening
+from tests.journey.running import Site, opening, running
+from workers.compose import assemble
 
 pytestmark = pytest.mark.service
 
@@ -167,10 +174,9 @@ def test_a_ticket_is_watched_until_it_has_ended(site: Site, ticket: str) -> None
         text=True,
     ) as watching:
         assert watching.stdout is not None
+        assert f"{ticket} queued: 1 waiting\n" == watching.stdout.readline()
         site.owner.post(f"/v1/tickets/{ticket}/hold")
-        while "held" not in watching.stdout.readline():
-            site.owner.post(f"/v1/tickets/{ticket}/unhold")
-            site.owner.post(f"/v1/tickets/{ticket}/hold")
+        assert "held: build" in watching.stdout.readline()
         site.owner.post(f"/v1/tickets/{ticket}/cancel")
         said, errors = watching.communicate(timeout=PATIENCE)
     assert (1, "") == (watching.returncode, errors)
@@ -285,3 +291,88 @@ def test_every_command_is_in_the_help_with_a_sentence() -> None:
             assert command is not None, name
             assert command.get_short_help_str().endswith("."), name
     assert set(main.commands) == {name for section in SECTIONS.values() for name in section}
+
+
+def test_the_doctor_finds_nothing_wrong_where_everything_runs(site: Site) -> None:
+    examined = turnstile("doctor", **site.configured(), TURNSTILE_URL=site.url)
+    assert (0, "") == (examined.returncode, examined.stderr), examined.stdout
+    for part in ("engine: ", "tickets: ", "reactor: ", f"the API at {site.url} answers"):
+        assert part in examined.stdout
+    levels = {finding["level"] for finding in rows(_json_of_doctor(site))}
+    assert "wrong" not in levels
+
+
+def _json_of_doctor(site: Site) -> str:
+    return turnstile("doctor", "--json", **site.configured(), TURNSTILE_URL=site.url).stdout
+
+
+def test_the_doctor_says_what_is_wrong_and_what_to_do(
+    on_postgres: Site, postgres_dsn: str, tmp_path: Path
+) -> None:
+    schema = f"t_{uuid4().hex[:12]}"
+    alone = {"DATABASE_URL": postgres_dsn, "TURNSTILE_SCHEMA": schema}
+    with running(tmp_path / "data", **alone) as site:
+        site.open("1", "build")
+        site.process.terminate()
+        assert 0 == site.process.wait(PATIENCE)
+    # What is asked now lies in the inbox, and nobody decides.
+    asyncio.run(_send(Config(database_url=postgres_dsn, schema=schema)))
+    examined = turnstile("doctor", **alone, TURNSTILE_URL="http://127.0.0.1:1")
+    assert 1 == examined.returncode, examined.stdout
+    assert "✗ engine: partition" in examined.stdout
+    assert "`turnstile engine` running" in examined.stdout
+    assert "`turnstile api` starts one" in examined.stdout
+    nowhere = turnstile("doctor", TURNSTILE_DATA=tmp_path / "nothing")
+    assert 69 == nowhere.returncode
+    assert "`turnstile up` makes it" in nowhere.stderr
+
+
+async def _send(config: Config) -> None:
+    async with assemble(config) as service:
+        command = Cancel()
+        await service.log.send(
+            [Submitted(id=uuid4(), stream="ticket/1", command=command, actor="a test")]
+        )
+
+
+def test_a_dead_letter_is_shown_injected_and_dropped(site: Site, run: Run, ticket: str) -> None:
+    asyncio.run(_put_aside(site, ticket))
+    [*letters] = [
+        one
+        for one in rows(run("dead", "--json", "--limit", "1000"))
+        if one["stream"] == f"odd/{ticket}"
+    ]
+    assert 2 == len(letters)
+    first, second = (letter["id"] for letter in letters)
+    assert letters[0]["reason"] in run("dead", "show", first)
+    assert f"{first}: dropped\n" == run("dead", "drop", first, "--reason", "a mistake")
+    assert f"{second}: injected\n" == run("dead", "inject", second)
+    settled = {
+        one["id"]: one for one in rows(run("dead", "--settled", "--json", "--limit", "1000"))
+    }
+    assert ("dropped", "local", "a mistake") == tuple(
+        settled[first]["settled"][name] for name in ("how", "by", "why")
+    )
+    assert "injected" == settled[second]["settled"]["how"]
+
+
+async def _put_aside(site: Site, ticket: str) -> None:
+    """Send two commands to a stream of a kind that nobody knows, and wait for the answers."""
+    config = read_config({name: str(value) for name, value in site.configured().items()})
+    async with assemble(config) as service, asking(service.log) as asker:
+        for _ in range(2):
+            answer = await asker.ask(
+                Submitted(id=uuid4(), stream=f"odd/{ticket}", command=Cancel(), actor="a test")
+            )
+            assert answer.refusal is not None
+            assert "unfit" == answer.refusal.type
+
+
+def test_a_view_is_rebuilt_while_the_service_runs(site: Site, ticket: str) -> None:
+    site.open(ticket, "build")
+    rebuilt = turnstile("rebuild", "tickets", **site.configured())
+    assert 0 == rebuilt.returncode, rebuilt.stderr
+    assert "tickets is folded anew" in rebuilt.stdout
+    assert ticket == site.seen(ticket, 1)["ticket"]
+    dropped = turnstile("rebuild", "tickets", "--drop-old", **site.configured())
+    assert "The old view is dropped.\n" == dropped.stdout

@@ -22,6 +22,20 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ACCEPTED = {"ticket": "9", "version": 3, "partition": 1, "sequence": 7, "after": "1:7"}
 TOKEN = {"id": "t1", "name": "forge", "scopes": ["submit"], "created_at": "2026-03-01T12:00:00Z"}
 SECRET = TOKEN | {"token": "open-sesame"}
+LETTER = {
+    "id": "d1",
+    "at": "2026-03-01T12:00:00Z",
+    "kind": "command",
+    "topic": None,
+    "partition": 0,
+    "position": 4,
+    "stream": "ticket/9",
+    "type": None,
+    "command": None,
+    "actor": None,
+    "reason": "it is rubbish",
+    "size": 12,
+}
 SEEN = "1:7"
 KEY = UUID("7b1d9a52-4a0c-4a55-9d59-5b8d0d1f3c11")
 
@@ -101,8 +115,8 @@ CHANGES: list[tuple[Asking, str, str, Any, Any]] = [
         SECRET,
     ),
     (lambda c: c.revoke_token("t1"), "DELETE", "tokens/t1", None, TOKEN),
-    (lambda c: c.inject("d1"), "POST", "dead/d1/inject", {}, {"id": "d1"}),
-    (lambda c: c.drop("d1", reason="old"), "POST", "dead/d1/drop", {"reason": "old"}, {"id": "d1"}),
+    (lambda c: c.inject("d1"), "POST", "dead/d1/inject", {}, LETTER),
+    (lambda c: c.drop("d1", reason="old"), "POST", "dead/d1/drop", {"reason": "old"}, LETTER),
 ]
 
 
@@ -130,11 +144,17 @@ async def test_each_question_is_asked_as_the_contract_has_it(listener: Listener)
             page,
         ),
         (lambda c: _all(c.queue(class_="0f")), "queue?class=0f&limit=500", page),
-        (lambda c: _all(c.tokens()), "tokens", {"items": [TOKEN]}),
-        (lambda c: _all(c.dead_letters()), "dead?limit=500", {"items": [{"id": "d1"}]}),
-        (lambda c: c.dead_letter("d1"), "dead/d1", {"id": "d1"}),
+        (lambda c: _all(c.tokens()), "tokens?limit=500", {"rows": [TOKEN]}),
+        (lambda c: _all(c.dead_letters()), "dead?limit=500", {"rows": [LETTER]}),
+        (
+            lambda c: _all(c.dead_letters(settled=True)),
+            "dead?settled=true&limit=500",
+            {"rows": [LETTER]},
+        ),
+        (lambda c: c.dead_letter("d1"), "dead/d1", {"letter": LETTER, "content": {}}),
         (lambda c: c.automaton(), "automaton", {}),
         (lambda c: c.partitions(), "partitions", {}),
+        (lambda c: c.health(), "health", {}),
         (lambda c: c.ready(), "ready", {}),
     ]
     async with Client(listener.url) as client:

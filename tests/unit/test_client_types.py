@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from adapters import client
+from adapters import client, dead
 from adapters.client import errors, rows, workflow
 from adapters.client.client import ENDINGS, Client
 from adapters.client.workflow import Opening, encode, encode_body
@@ -101,6 +101,9 @@ def test_a_ticket_that_is_opened_is_the_command_with_an_id() -> None:
         (rows.Attempt, read.Attempt),
         (rows.Result, read.Result),
         (rows.Event, Happened),
+        (rows.DeadLetter, dead.Letter),
+        (rows.Settlement, dead.Settlement),
+        (rows.Content, dead.Content),
         (errors.Problem, problems.Problem),
     ],
 )

@@ -43,6 +43,8 @@ SECTIONS: Final = {
         "priority": "steering",
     },
     "Operation": {
+        "doctor": "doctor",
+        "dead": "dead",
         "rebuild": "views",
         "token": "token",
         "config": "show",

@@ -97,7 +97,7 @@ async def _serve(
             log.info(f"{name}_started", name=config.name, partitions=service.log.partitions)
             await role.run()
             log.info(f"{name}_stopped", name=config.name)
-    except (LogError, CodecError, VersionGap) as error:
+    except (LogError, CodecError, VersionGap, OSError) as error:
         log.critical(
             f"{name}_failed",
             error=str(error),

@@ -67,15 +67,18 @@ async def follow(
 
 
 async def _plainly(client: Client, row: Ticket, changes: Changes, *, in_json: bool) -> Ticket:
-    """A line for each change."""
+    """How it is, and a line for each change."""
+    said = ""
     while True:
         row = await client.ticket(row.ticket)
+        how = f"{row.ticket} {row.state}: {progress(row)}"
+        if how != said and not in_json:
+            click.echo(how)
+        said = how
         if row.has_ended:
-            if not in_json:
-                click.echo(f"{row.ticket} {row.state}: {progress(row)}")
             return row
-        change = await anext(changes)
-        _tell(change, in_json=in_json)
+        for change in await _next(changes):
+            _tell(change, in_json=in_json)
 
 
 async def _live(client: Client, row: Ticket, changes: Changes) -> Ticket:

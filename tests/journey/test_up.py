@@ -1,0 +1,65 @@
+"""`turnstile up` in a directory of its own, with the bundled server: the first minute."""
+
+import json
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.journey.command import PATIENCE, TURNSTILE, environment, processes, turnstile
+from tests.journey.running import opening, running
+
+pytestmark = pytest.mark.service
+
+
+def test_an_empty_directory_is_all_that_it_needs(reachable: Path) -> None:
+    data = reachable / "up"
+    with running(data) as site:
+        site.open("9", "build")
+        assert 0o600 == (data / "token").stat().st_mode & 0o777
+        assert 200 == site.anybody.get("/v1/ready").status_code
+        site.process.send_signal(signal.SIGINT)
+        assert 0 == site.process.wait(PATIENCE)
+    with running(data) as site:
+        assert "9" == site.seen("9", 1)["ticket"]
+        assert site.open("9", "build")["version"] == 1
+        site.process.send_signal(signal.SIGTERM)
+        assert 0 == site.process.wait(PATIENCE)
+    assert [] == [line for line in processes(data) if "postgres" in line]
+
+
+def test_it_ends_in_order_while_somebody_listens_to_the_stream(reachable: Path) -> None:
+    data = reachable / "up-streams"
+    with running(data) as site, site.anybody.stream("GET", "/v1/stream") as stream:
+        lines = stream.iter_lines()
+        next(lines)
+        site.process.send_signal(signal.SIGTERM)
+        assert 0 == site.process.wait(PATIENCE)
+
+
+def test_where_its_address_is_taken_it_says_so(reachable: Path) -> None:
+    data = reachable / "up-twice"
+    with running(data) as site:
+        address = site.url.removeprefix("http://")
+        ended = turnstile("up", "--http", address, TURNSTILE_DATA=data)
+    assert 69 == ended.returncode
+    assert "in use" in ended.stderr
+
+
+def test_tickets_are_opened_with_nothing_but_the_command_line(
+    reachable: Path, tmp_path: Path
+) -> None:
+    data = reachable / "up-alone"
+    path = tmp_path / "ticket.json"
+    path.write_text(json.dumps(opening("1", "build")))
+    with running(data) as site:
+        submitted = subprocess.run(
+            [TURNSTILE, "submit", path],
+            env=environment(**site.settings()),
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+    assert submitted.stdout.startswith("1  from ")
