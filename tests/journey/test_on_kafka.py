@@ -10,10 +10,9 @@ import pytest
 from adapters.kafka.connection import Address, running
 from adapters.kafka.topics import TOPICS
 from adapters.postgres.connection import Address as PostgresAddress
-from tests.journey.command import PATIENCE, environment, turnstile
+from tests.journey.command import PATIENCE, turnstile
 from tests.journey.serving import serving
 from tests.journey.test_command_line import EXIT_LOG
-from tests.journey.test_readme import OPENING, READING, python
 
 pytestmark = pytest.mark.service
 
@@ -87,14 +86,3 @@ def test_an_engine_says_which_number_of_partitions_is_wrong(settings: dict[str, 
     assert EXIT_LOG == ended.returncode
     said = json.loads(ended.stderr.splitlines()[-1])
     assert "the log has 3 partitions, for ever; 4 are configured" in said["error"]
-
-
-def test_a_ticket_is_opened_and_read_again_as_the_readme_shows(settings: dict[str, str]) -> None:
-    given = environment(**settings)
-    reading = READING.replace("adapters.postgres", "adapters.kafka").replace(
-        '"DATABASE_URL": os.environ["DATABASE_URL"]',
-        '"TURNSTILE_KAFKA": os.environ["TURNSTILE_KAFKA"]',
-    )
-    with serving(**settings):
-        assert "ticket/9 is at version 1\n" == python(OPENING, given)
-        assert "{'build': 'blocked', 'unit': 'blocked'}\n" == python(reading, given)

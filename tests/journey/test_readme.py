@@ -2,18 +2,22 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from adapters.postgres.connection import Address
+from tests.journey.command import PATIENCE, TURNSTILE, environment
+from tests.journey.running import Site
 
 pytestmark = pytest.mark.service
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 OPENING, READING = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+FIRST, *_ = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+OPENED = "ticket 9 is at version 1\nbuild is ready\nunit is blocked\n"
 
 
 def python(code: str, environment: dict[str, str]) -> str:
@@ -30,19 +34,42 @@ def python(code: str, environment: dict[str, str]) -> str:
     return done.stdout
 
 
-def test_a_ticket_is_opened_and_read_again_as_the_readme_shows(address: Address) -> None:
-    environment = {
-        **os.environ,
-        "DATABASE_URL": address.dsn,
-        "TURNSTILE_SCHEMA": address.schema,
-        "TURNSTILE_LOG_LEVEL": "error",
-    }
-    engine = subprocess.Popen(
-        [Path(sys.executable).with_name("turnstile"), "engine"], env=environment
-    )
-    try:
-        assert "ticket/9 is at version 1\n" == python(OPENING, environment)
-        assert "{'build': 'blocked', 'unit': 'blocked'}\n" == python(READING, environment)
-    finally:
-        engine.terminate()
-        assert 0 == engine.wait(20)
+def as_installed(code: str) -> str:
+    """The code, where the client's distribution is not installed but lies in the tree."""
+    return f"import sys, adapters.client; sys.modules['turnstile'] = adapters.client\n{code}"
+
+
+def test_a_ticket_is_opened_and_read_again_as_the_readme_shows(site: Site) -> None:
+    given = {name: str(value) for name, value in site.configured().items()}
+    asks = {**os.environ, "TURNSTILE_URL": site.url, "TURNSTILE_TOKEN": site.token}
+    assert OPENED == python(as_installed(OPENING), asks)
+    assert OPENED == python(as_installed(OPENING), asks)  # again is no harm
+    reading = READING
+    if "TURNSTILE_KAFKA" in given:
+        reading = READING.replace("adapters.postgres", "adapters.kafka").replace(
+            '"DATABASE_URL": os.environ["DATABASE_URL"]',
+            '"TURNSTILE_KAFKA": os.environ["TURNSTILE_KAFKA"]',
+        )
+    assert "{'build': 'blocked', 'unit': 'blocked'}\n" == python(reading, {**os.environ, **given})
+
+
+def test_the_first_minute_is_what_the_readme_shows(on_postgres: Site, tmp_path: Path) -> None:
+    lines = [line.removeprefix("$ ") for line in FIRST.splitlines() if line.startswith("$ ")]
+    assert "turnstile up &" == lines.pop(0)
+    assert "turnstile doctor" == lines.pop()
+    printed = ""
+    for line in lines:
+        ended = subprocess.run(
+            [TURNSTILE, *shlex.split(line)[1:]],
+            env=environment(**on_postgres.settings()),
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert (0, "") == (ended.returncode, ended.stderr), line
+        printed += ended.stdout
+        if "submit" in line:
+            on_postgres.seen("tower-1", 3)
+    assert "held: lint: the mirror is away" in printed
