@@ -25,6 +25,10 @@ CHANGES: Final = 6
 _ids: Final = Random(1)
 
 
+Seen = Callable[[int, int], Awaitable[None]]
+"""Waits until the views have a sequence of a partition."""
+
+
 class NotAccepted(Exception):
     """A command was refused that should have been accepted."""
 
@@ -36,6 +40,7 @@ class Driver:
         self.changes = 0
         self.finished = 0
         self.latencies: list[float] = []
+        self.visible: list[float] = []
         self._asker = asker
 
     async def ask(self, stream: str, command: Command, changes: int = 1) -> Answer:
@@ -49,11 +54,18 @@ class Driver:
         self.changes += changes
         return answer
 
-    async def live(self, number: int) -> None:
-        """Take a one-task ticket through its life, each command after the reply to the last."""
+    async def live(self, number: int, seen: Seen | None = None) -> None:
+        """Take a one-task ticket through its life, each command after the reply to the last.
+
+        With *seen* also note in `visible` after which time the opened ticket is to be seen.
+        """
         stream = f"ticket/{number}"
         opening = c.Open(subject=subject(number), tasks=(task(TASK),))
-        await self.ask(stream, opening, changes=2)
+        began = perf_counter()
+        opened = await self.ask(stream, opening, changes=2)
+        if seen is not None:
+            await seen(opened.partition, opened.sequence)
+            self.visible.append(perf_counter() - began)
         claim = c.Claim(task=TASK, worker=WORKER, request=f"request-{number}")
         token = (await self.ask(stream, claim)).version
         await self.ask(stream, c.Start(task=TASK, token=token))
