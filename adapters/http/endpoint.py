@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any, Final, Generic, TypeVar, get_origin
+from datetime import datetime
+from typing import Any, Final, Generic, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import Struct
@@ -10,6 +11,8 @@ from starlette.datastructures import QueryParams
 
 from adapters.access import Scope
 from domain.errors import Invalid
+from domain.ticket.commands import Instant
+from projections.queries import is_on_calendar
 
 T = TypeVar("T")
 
@@ -20,6 +23,10 @@ class Stream(Generic[T]):
 
 class Text:
     """An answer that is text, or a page."""
+
+
+class Nothing(Struct, frozen=True):
+    """The query of what takes none."""
 
 
 ROUTE: Final = "turnstile.route"
@@ -98,9 +105,22 @@ def read_query(params: QueryParams, kind: type[Struct]) -> Any:
             given[name] = values
         elif len(values) > 1:
             raise Invalid(field=name, reason="it is there more than once")
+        elif Instant in get_args(fields[name].type):
+            given[name] = _instant(name, values[0])
         else:
             given[name] = values[0]
     return converted(given, kind)
+
+
+def _instant(name: str, text: str) -> datetime:
+    """An instant as it is described: a date and a time with an offset, and no number."""
+    try:
+        found: datetime = msgspec.convert(text, Instant)
+    except msgspec.ValidationError as error:
+        raise Invalid(field=name, reason=_lowered(str(error))) from error
+    if not is_on_calendar(found):
+        raise Invalid(field=name, reason="in UTC its year is none from 1 to 9999")
+    return found
 
 
 def is_many(type_: Any) -> bool:
