@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import structlog
 import uvicorn
 
+from adapters.http.connection import Connection
 from workers.watchdog import Watchdog
 from workers.web import Web
 
@@ -47,6 +48,7 @@ class Api:
         self.address = f"{host}:{listener.getsockname()[1]}"
         config = uvicorn.Config(
             self._web.application,
+            http=Connection,
             log_config=None,
             access_log=False,
             lifespan="off",
