@@ -17,6 +17,10 @@ log = structlog.get_logger()
 STALLED = 60_000
 """Milliseconds after which a connection that takes nothing is over."""
 
+KEPT = 30
+"""Seconds for which a connection is kept for another request. Clients let it go sooner: where both
+do at the same time, a request is lost on the way."""
+
 GRACE = 5
 """Seconds that requests under way may take when it is stopped."""
 
@@ -52,6 +56,7 @@ class Api:
             log_config=None,
             access_log=False,
             lifespan="off",
+            timeout_keep_alive=KEPT,
             timeout_graceful_shutdown=GRACE,
             server_header=False,
         )

@@ -118,8 +118,7 @@ def _handler(endpoint: Endpoint, gate: Gate) -> Handler:
 async def _many(request: Request, lines: Lines, asked: Asked) -> Response:
     """All lines are here before the first is answered: who sends need not read meanwhile."""
     body = await _body(request, MANY)
-    answers = lines(body.splitlines(), asked)
-    return StreamingResponse(answers, media_type=LINES)
+    return StreamingResponse(lines(body, asked), media_type=LINES)
 
 
 def _media_type(request: Request) -> str:

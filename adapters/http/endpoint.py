@@ -1,7 +1,7 @@
 """An endpoint: what may be asked, what comes back, and who answers."""
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 from typing import Any, Final, Generic, TypeVar, get_args, get_origin
 
@@ -43,8 +43,8 @@ class Asked(Struct, frozen=True):
     key: str | None = None
 
 
-Lines = Callable[[Sequence[bytes], Asked], AsyncIterator[bytes]]
-"""Answers many lines, each with one."""
+Lines = Callable[[bytes, Asked], AsyncIterator[bytes]]
+"""Answers the lines of a body, each with one."""
 
 
 class Endpoint(Struct, frozen=True):
@@ -151,8 +151,8 @@ def converted(given: Any, kind: Any, *, strict: bool = False) -> Any:
 
 def _invalid(error: Exception) -> Invalid:
     """What msgspec says, with the field apart."""
-    reason, _, path = str(error).partition(" - at `$")
-    field = path.rstrip("`").lstrip(".")
+    reason, _, path = str(error).partition(" - at `")
+    field = path.removeprefix("key` in `").rstrip("`").lstrip("$.")
     if about := _ABOUT_FIELD(reason):
         field = f"{field}.{about[2]}" if field else about[2]
         reason = "it is missing" if about[1] == "missing required" else "there is no such field"

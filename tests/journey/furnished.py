@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from adapters.asking import Asker, asking
 from adapters.config import read
 from adapters.postgres.connection import Address, connect
+from domain.event import Command
 from tests.journey.running import Site
 from tests.unit.given import Given
 from tests.unit.walks import read as meant
@@ -58,7 +59,7 @@ async def _take_a_walk(asker: Asker, name: str, random: Random) -> None:
     opening = replace(walk.opening, not_before=None)
     here = Given(stream=f"ticket/{name}")
     here.now = datetime.now(UTC)
-    commands = [opening]
+    commands: list[Command] = [opening]
     for move in walk.moves:
         for command in commands:
             submitted = replace(here.submit(command), id=uuid4())
