@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 import msgspec
@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 
 from domain.errors import Invalid
 from domain.ticket.automata import TaskState, TicketState
+from domain.ticket.commands import Instant
 from domain.ticket.words import Outcome
 from domain.workflow import Id, Line
 
@@ -47,8 +48,8 @@ class TicketFilter(Paged, frozen=True, kw_only=True):
     name: Line | None = None
     revision: Line | None = None
     label: tuple[Annotated[str, Meta(pattern=r"\A[^=\x00]+=[^\x00]*\Z")], ...] = ()
-    since: datetime | None = None
-    before: datetime | None = None
+    since: Instant | None = None
+    before: Instant | None = None
 
 
 class TaskFilter(Paged, frozen=True, kw_only=True):
@@ -67,7 +68,7 @@ class QueueFilter(Paged, frozen=True, kw_only=True):
     """Which waiting tasks, in the order of their ranks. `class_` is a class of requirements."""
 
     project: Line | None = None
-    class_: Annotated[str, Meta(pattern="^[0-9a-f]{16}$")] | None = msgspec.field(
+    class_: Annotated[str, Meta(pattern=r"\A[0-9a-f]{16}\Z")] | None = msgspec.field(
         name="class", default=None
     )
 
@@ -80,12 +81,17 @@ class ResultFilter(Paged, frozen=True, kw_only=True):
     testcase: Line | None = None
     project: Line | None = None
     outcome: tuple[Outcome, ...] = ()
-    since: datetime | None = None
-    before: datetime | None = None
+    since: Instant | None = None
+    before: Instant | None = None
 
 
 Place = tuple[Any, ...]
 """The values by which rows are ordered, of the last row of a page."""
+
+Word = Annotated[str, Meta(pattern=r"\A[^\x00]*\Z")]
+Small = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
+Large = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+"""What the values may be: what a column can hold, whoever made the cursor."""
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -99,6 +105,21 @@ def place(cursor: str, kind: Any) -> Any:
     """The place of a cursor, a tuple of this *kind*. Raises Invalid."""
     try:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        return msgspec.json.decode(text, type=kind)
+        found = msgspec.json.decode(text, type=kind)
     except (ValueError, msgspec.MsgspecError) as error:
-        raise Invalid(field="cursor", reason="it is none that was handed out") from error
+        raise Invalid(field="cursor", reason=_NOT_OURS) from error
+    if not all(is_on_calendar(value) for value in found if isinstance(value, datetime)):
+        raise Invalid(field="cursor", reason=_NOT_OURS)
+    return found
+
+
+def is_on_calendar(instant: datetime) -> bool:
+    """Whether the instant has a year from 1 to 9999 in UTC too, whatever its own offset."""
+    try:
+        instant.astimezone(UTC)
+    except OverflowError:
+        return False
+    return True
+
+
+_NOT_OURS: Final = "it is none that was handed out"

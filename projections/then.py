@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from domain.envelope import Recorded
-from projections.queries import Page, TaskFilter, cursor, place
+from projections.queries import Page, Small, TaskFilter, cursor, place
 from projections.rows import Task
 from projections.tickets import KIND, View, Views
 
@@ -22,7 +22,7 @@ def as_it_was(partition: int, events: Iterable[Recorded]) -> View | None:
 
 def tasks_of(view: View, asked: TaskFilter) -> Page[Task]:
     """Its tasks, as the query of the present ones would give them. Raises Invalid."""
-    after = -1 if asked.cursor is None else place(asked.cursor, tuple[int])[0]
+    after = -1 if asked.cursor is None else place(asked.cursor, tuple[Small])[0]
     rows = [
         task
         for task in sorted(view.tasks.values(), key=lambda task: task.n)

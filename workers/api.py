@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import structlog
 import uvicorn
 
+from adapters.http.connection import Connection
 from workers.watchdog import Watchdog
 from workers.web import Web
 
@@ -15,6 +16,10 @@ log = structlog.get_logger()
 
 STALLED = 60_000
 """Milliseconds after which a connection that takes nothing is over."""
+
+KEPT = 30
+"""Seconds for which a connection is kept for another request. Clients let it go sooner: where both
+do at the same time, a request is lost on the way."""
 
 GRACE = 5
 """Seconds that requests under way may take when it is stopped."""
@@ -47,9 +52,11 @@ class Api:
         self.address = f"{host}:{listener.getsockname()[1]}"
         config = uvicorn.Config(
             self._web.application,
+            http=Connection,
             log_config=None,
             access_log=False,
             lifespan="off",
+            timeout_keep_alive=KEPT,
             timeout_graceful_shutdown=GRACE,
             server_header=False,
         )

@@ -19,6 +19,7 @@ from adapters.http.endpoint import (
     Asked,
     Endpoint,
     Lines,
+    Nothing,
     argument,
     read_body,
     read_parameter,
@@ -51,7 +52,7 @@ def application(
         request.scope[ROUTE] = "/v1/openapi.json"
         return Response(described, media_type="application/json")
 
-    return Starlette(
+    made = Starlette(
         routes=[
             Route("/v1/openapi.json", describe),
             *(
@@ -60,8 +61,11 @@ def application(
             ),
         ],
         middleware=[Middleware(observing)] if observing is not None else [],
-        exception_handlers=dict.fromkeys((*problems.KNOWN, HTTPException, Exception), _refused),
+        exception_handlers={HTTPException: _refused},
     )
+    # A path that is not there is told so, and never where a header says that it would be.
+    made.router.redirect_slashes = False
+    return made
 
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -77,7 +81,10 @@ def _by_path(endpoints: Sequence[Endpoint], gate: Gate) -> dict[str, dict[str, H
 
 def _one_of(handlers: dict[str, Handler]) -> Handler:
     async def handle(request: Request) -> Response:
-        return await handlers["GET" if request.method == "HEAD" else request.method](request)
+        try:
+            return await handlers["GET" if request.method == "HEAD" else request.method](request)
+        except Exception as error:  # whatever it is, the connection serves on
+            return await _refused(request, error)
 
     return handle
 
@@ -86,13 +93,14 @@ def _handler(endpoint: Endpoint, gate: Gate) -> Handler:
     async def handle(request: Request) -> Response:
         request.scope[ROUTE] = endpoint.path
         asked = await gate.admit(request, endpoint.scope)
+        query = read_query(request.query_params, endpoint.query or Nothing)
         if endpoint.lines is not None and _media_type(request) == LINES:
             return await _many(request, endpoint.lines, asked)
         given: dict[str, Any] = {
             name: read_parameter(name, value, Id) for name, value in request.path_params.items()
         }
         if endpoint.query is not None:
-            given["query"] = read_query(request.query_params, endpoint.query)
+            given["query"] = query
         if endpoint.body is not None:
             given["body"] = read_body(await _body(request, BODY) or b"{}", endpoint.body)
         for name in endpoint.headers:
@@ -110,8 +118,7 @@ def _handler(endpoint: Endpoint, gate: Gate) -> Handler:
 async def _many(request: Request, lines: Lines, asked: Asked) -> Response:
     """All lines are here before the first is answered: who sends need not read meanwhile."""
     body = await _body(request, MANY)
-    answers = lines(body.splitlines(), asked)
-    return StreamingResponse(answers, media_type=LINES)
+    return StreamingResponse(lines(body, asked), media_type=LINES)
 
 
 def _media_type(request: Request) -> str:

@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from uuid import UUID, uuid4, uuid5
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from adapters.access import Scope
 from adapters.asking import Asker
@@ -18,13 +18,15 @@ from domain.envelope import Answer, Submitted
 from domain.errors import TooLarge
 from domain.event import Command
 from domain.ticket import commands as c
-from domain.workflow import Id
 
 WAIT: Final = 10.0
 """Seconds that an answer is waited for."""
 
 LINE: Final = 1024 * 1024
 """Bytes of a line, at most."""
+
+LINES: Final = 200_000
+"""Lines of one request, at most, the empty ones too."""
 
 AT_ONCE: Final = 1_000
 """Lines whose answers are waited for at once."""
@@ -35,10 +37,14 @@ REQUEST: Final = UUID("0f6dba0f-3bb2-5c53-8f0b-8d6f4f9a8a53")
 _encode: Final = msgspec.json.Encoder(order="deterministic").encode
 
 
+TicketId = Annotated[str, Meta(pattern=r"\A(?!\.{1,2}\Z)[A-Za-z0-9._:-]{1,128}\Z")]
+"""An id that a path can have: `.` and `..` would be taken for directions."""
+
+
 class Opening(c.Open, frozen=True, kw_only=True):
     """Test this subject with this workflow, as the ticket of this id."""
 
-    id: Id
+    id: TicketId
 
     def command(self) -> c.Open:
         """What is asked of the ticket."""
@@ -127,8 +133,17 @@ class TicketCommands:
         """Open a ticket. Raises Refusal, NoAnswer."""
         return await self._ask(body.id, body.command(), asked, asked.key or body.id)
 
-    async def open_many(self, lines: Sequence[bytes], asked: Asked) -> AsyncIterator[bytes]:
-        """Open a ticket for each line that is not empty, and answer each with a line."""
+    def open_many(self, body: bytes, asked: Asked) -> AsyncIterator[bytes]:
+        """Open a ticket for each line that is not empty, and answer each with a line.
+
+        Raises Refusal if there are too many.
+        """
+        if max(body.count(b"\n"), body.count(b"\r")) > LINES:
+            many = f"The body has more than {LINES} lines: send them in parts."
+            raise problems.Refusal(413, TooLarge.type, many, "body")
+        return self._open_many(body.splitlines(), asked)
+
+    async def _open_many(self, lines: Sequence[bytes], asked: Asked) -> AsyncIterator[bytes]:
         numbered = [(n, line) for n, line in enumerate(lines, start=1) if line.strip()]
         for at in range(0, len(numbered), AT_ONCE):
             some = numbered[at : at + AT_ONCE]
@@ -161,17 +176,23 @@ class TicketCommands:
         patience: float | None = None,
     ) -> Accepted:
         """Send the command and wait for its answer. Raises Refusal, NoAnswer, Invalid."""
-        answer = await self._asker.ask(
-            Submitted(
-                id=_command_id(ticket, command, asked.actor, key),
-                stream=f"ticket/{ticket}",
-                command=command,
-                actor=asked.actor,
-                patience=patience,
-            ),
-            WAIT,
+        submitted = Submitted(
+            id=_command_id(ticket, command, asked.actor, key),
+            stream=f"ticket/{ticket}",
+            command=command,
+            actor=asked.actor,
+            patience=patience,
         )
+        try:
+            answer = await self._asker.ask(submitted, WAIT)
+        except TooLarge as error:
+            raise problems.Refusal(413, error.type, f"{error} {_IN_PARTS}", "body") from error
         return _accepted(ticket, answer)
+
+
+_IN_PARTS: Final = (
+    "Open a ticket of many tasks with `sealed` false, add them in several requests, and seal it."
+)
 
 
 def _command_id(ticket: str, command: Command, actor: str, key: str | None) -> UUID:

@@ -1,8 +1,9 @@
 """An endpoint: what may be asked, what comes back, and who answers."""
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any, Final, Generic, TypeVar, get_origin
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime
+from typing import Any, Final, Generic, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import Struct
@@ -10,6 +11,8 @@ from starlette.datastructures import QueryParams
 
 from adapters.access import Scope
 from domain.errors import Invalid
+from domain.ticket.commands import Instant
+from projections.queries import is_on_calendar
 
 T = TypeVar("T")
 
@@ -20,6 +23,10 @@ class Stream(Generic[T]):
 
 class Text:
     """An answer that is text, or a page."""
+
+
+class Nothing(Struct, frozen=True):
+    """The query of what takes none."""
 
 
 ROUTE: Final = "turnstile.route"
@@ -36,8 +43,8 @@ class Asked(Struct, frozen=True):
     key: str | None = None
 
 
-Lines = Callable[[Sequence[bytes], Asked], AsyncIterator[bytes]]
-"""Answers many lines, each with one."""
+Lines = Callable[[bytes, Asked], AsyncIterator[bytes]]
+"""Answers the lines of a body, each with one."""
 
 
 class Endpoint(Struct, frozen=True):
@@ -98,9 +105,22 @@ def read_query(params: QueryParams, kind: type[Struct]) -> Any:
             given[name] = values
         elif len(values) > 1:
             raise Invalid(field=name, reason="it is there more than once")
+        elif Instant in get_args(fields[name].type):
+            given[name] = _instant(name, values[0])
         else:
             given[name] = values[0]
     return converted(given, kind)
+
+
+def _instant(name: str, text: str) -> datetime:
+    """An instant as it is described: a date and a time with an offset, and no number."""
+    try:
+        found: datetime = msgspec.convert(text, Instant)
+    except msgspec.ValidationError as error:
+        raise Invalid(field=name, reason=_lowered(str(error))) from error
+    if not is_on_calendar(found):
+        raise Invalid(field=name, reason="in UTC its year is none from 1 to 9999")
+    return found
 
 
 def is_many(type_: Any) -> bool:
@@ -131,8 +151,8 @@ def converted(given: Any, kind: Any, *, strict: bool = False) -> Any:
 
 def _invalid(error: Exception) -> Invalid:
     """What msgspec says, with the field apart."""
-    reason, _, path = str(error).partition(" - at `$")
-    field = path.rstrip("`").lstrip(".")
+    reason, _, path = str(error).partition(" - at `")
+    field = path.removeprefix("key` in `").rstrip("`").lstrip("$.")
     if about := _ABOUT_FIELD(reason):
         field = f"{field}.{about[2]}" if field else about[2]
         reason = "it is missing" if about[1] == "missing required" else "there is no such field"
@@ -140,4 +160,4 @@ def _invalid(error: Exception) -> Invalid:
 
 
 def _lowered(sentence: str) -> str:
-    return sentence[:1].lower() + sentence[1:]
+    return sentence if sentence[1:2].isupper() else sentence[:1].lower() + sentence[1:]

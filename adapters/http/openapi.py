@@ -12,7 +12,7 @@ from adapters.http.problems import CONTENT_TYPE, TITLES, Problem
 from adapters.schemas import spelled
 from domain.workflow import Id
 
-ALWAYS: Final = (401, 422, 500, 503)
+ALWAYS: Final = (400, 401, 408, 422, 431, 500, 503)
 """Statuses with which every endpoint may refuse."""
 
 CHANGES: Final = (403, 404, 409, 413, 504)
@@ -108,7 +108,7 @@ def _operation(
         operation["description"] = f"Needs a token with the scope `{one.scope}`."
     if one.body is not None:
         body = _content("", "application/json", of[id(one.body)], _example(one, "body"))
-        operation["requestBody"] = {"required": True, "content": body["content"]}
+        operation["requestBody"] = {"required": _needs_body(one), "content": body["content"]}
         if one.lines is not None:
             text = {"type": "string"}
             many = examples.LINES.get(one.operation, {})
@@ -131,6 +131,11 @@ _HEADERS: Final = [
         ("On-Behalf-Of", "Whom the holder of the token asks for; the history names both."),
     )
 ]
+
+
+def _needs_body(one: Endpoint) -> bool:
+    """Whether there is a field that must be there; else nothing is as good as an empty object."""
+    return any(field.required for field in msgspec.structs.fields(one.body))
 
 
 def _described(returns: Any) -> Any:

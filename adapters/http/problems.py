@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from adapters.asking import NoAnswer
@@ -30,10 +31,12 @@ TITLES: Final = {
     403: "The token is not for this",
     404: "There is no such thing",
     405: "This cannot be done here",
+    408: "It comes too slowly",
     409: "The state does not permit it",
     413: "It is too large",
     422: "The request is wrong",
     429: "Too many at once",
+    431: "What stands before its body is too large",
     500: "A mistake of ours",
     503: "Not now",
     504: "It takes too long",
@@ -92,6 +95,8 @@ def of_any(error: Exception) -> Refusal:
             return of(error)
         case NoAnswer():
             return Refusal(504, "no-answer", _NO_ANSWER)
+        case ClientDisconnect():
+            return Refusal(400, "gone", "The request ended before it was all there.")
         case LogError():
             return Refusal(503, "unavailable", "What answers this is away; try again.")
         case HTTPException(status_code=status) if status in TITLES:

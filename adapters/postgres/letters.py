@@ -1,7 +1,6 @@
 """Letters in a table: pages, one of them, and how many wait. Two kinds of table have them."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any, Final
 
 import asyncpg
@@ -9,7 +8,8 @@ import asyncpg
 from adapters.dead import REASON, Letter, LetterFilter, Settlement, letter_id, place_of
 from adapters.postgres.connection import translated
 from adapters.postgres.statements import load
-from projections.queries import Page, cursor, place
+from domain.ticket.commands import Instant
+from projections.queries import Large, Page, Small, cursor, place
 
 SQL: Final = load("dead")
 
@@ -38,7 +38,7 @@ class LetterTable:
         behind: tuple[Any, ...] = ()
         if asked.cursor is not None:
             conditions += " AND (at, partition, place) < ($1, $2, $3)"
-            behind = place(asked.cursor, tuple[datetime, int, int])
+            behind = place(asked.cursor, tuple[Instant, Small, Large])
         text = self._text("page").replace("/* conditions */", conditions)
         return f"{text} LIMIT {asked.limit + 1}", behind
 

@@ -1,6 +1,6 @@
 """Tokens in PostgreSQL, in a schema of their own beside the log's."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from secrets import token_hex
 from time import monotonic
 from typing import Final
@@ -11,7 +11,8 @@ import msgspec
 from adapters.access import Identity, Scope, Token, digest, new_token
 from adapters.postgres.connection import Address, close, connect, translated
 from adapters.postgres.statements import load, schema
-from projections.queries import Page, cursor, place
+from domain.ticket.commands import Instant
+from projections.queries import Page, Word, cursor, place
 
 SQL: Final = load("access")
 
@@ -84,7 +85,7 @@ class Tokens:
 
     async def page(self, limit: int, after: str | None) -> Page[Token]:
         """Tokens, newest first. Raises Invalid if the cursor is none."""
-        at, id_ = place(after, tuple[datetime, str]) if after else (None, None)
+        at, id_ = place(after, tuple[Instant, Word]) if after else (None, None)
         with translated():
             rows = await self._pool.fetch(SQL["page"], limit + 1, at, id_)
         tokens = [_token(row) for row in rows]

@@ -19,9 +19,15 @@ class Site:
     """A service that runs, and clients of it."""
 
     def __init__(
-        self, process: "subprocess.Popen[str]", url: str, given: Mapping[str, object]
+        self,
+        process: "subprocess.Popen[str]",
+        url: str,
+        given: Mapping[str, object],
+        said: list[str],
     ) -> None:
         self.process = process
+        self.said = said
+        """What it has logged until now."""
         self.url = url
         self.given = given
         self.data = data = Path(str(given["TURNSTILE_DATA"]))
@@ -88,7 +94,8 @@ def running(data: Path, **settings: object) -> Iterator[Site]:
         text=True,
     ) as process:
         try:
-            site = Site(process, _listens(process), given)
+            said: list[str] = []
+            site = Site(process, _listens(process, said), given, said)
             try:
                 yield site
             finally:
@@ -97,10 +104,9 @@ def running(data: Path, **settings: object) -> Iterator[Site]:
             process.kill()
 
 
-def _listens(process: "subprocess.Popen[str]") -> str:
-    """Where it says that it listens; whatever it says later is read away."""
+def _listens(process: "subprocess.Popen[str]", said: list[str]) -> str:
+    """Where it says that it listens; what it *said* is kept, whatever it says later too."""
     assert process.stderr is not None
-    said = []
     for line in process.stderr:
         said.append(line)
         try:
@@ -108,7 +114,7 @@ def _listens(process: "subprocess.Popen[str]") -> str:
         except ValueError:
             continue
         if told["event"] == "api_listens":
-            Thread(target=process.stderr.read, daemon=True).start()
+            Thread(target=said.extend, args=(process.stderr,), daemon=True).start()
             return f"http://{told['address']}"
     raise AssertionError("".join(said))
 

@@ -15,14 +15,17 @@ from adapters.postgres.connection import translated
 from adapters.postgres.statements import load
 from adapters.postgres.views.rows import read
 from domain.errors import Invalid
+from domain.ticket.commands import Instant
 from domain.ticket.words import Outcome
 from projections.queries import (
     AttemptFilter,
     Page,
     QueueFilter,
     ResultFilter,
+    Small,
     TaskFilter,
     TicketFilter,
+    Word,
     cursor,
     place,
 )
@@ -104,7 +107,7 @@ class TicketQueries:
         where.labels(asked.label)
         where.between("opened_at", asked.since, asked.before)
         if asked.cursor is not None:
-            where.add("(opened_at, ticket) < (?, ?)", *place(asked.cursor, tuple[datetime, str]))
+            where.add("(opened_at, ticket) < (?, ?)", *place(asked.cursor, tuple[Instant, Word]))
         return _page(
             await self._rows("tickets", Ticket, where, asked.limit + 1, state=asked.state),
             asked.limit,
@@ -117,7 +120,7 @@ class TicketQueries:
         where.equal(ticket=ticket)
         where.among("state", asked.state)
         if asked.cursor is not None:
-            where.add("n > ?", *place(asked.cursor, tuple[int]))
+            where.add("n > ?", *place(asked.cursor, tuple[Small]))
         rows = await self._rows("tasks", Task, where, asked.limit + 1)
         return _page(rows, asked.limit, lambda row: (row.n,))
 
@@ -128,7 +131,7 @@ class TicketQueries:
         where.equal(project=asked.project, class_=asked.class_)
         if asked.cursor is not None:
             where.add(
-                "(rank, ticket, task) > (?, ?, ?)", *place(asked.cursor, tuple[float, str, str])
+                "(rank, ticket, task) > (?, ?, ?)", *place(asked.cursor, tuple[float, Word, Word])
             )
         rows = await self._rows("queue", Task, where, asked.limit + 1)
         return _page(rows, asked.limit, lambda row: (row.rank, row.ticket, row.task))
@@ -138,7 +141,7 @@ class TicketQueries:
         where = Conditions()
         where.equal(ticket=ticket, task=asked.task)
         if asked.cursor is not None:
-            where.add("token > ?", *place(asked.cursor, tuple[int]))
+            where.add("token > ?", *place(asked.cursor, tuple[Small]))
         rows = await self._rows("attempts", Attempt, where, asked.limit + 1)
         return _page(rows, asked.limit, lambda row: (row.token,))
 
@@ -172,7 +175,7 @@ class TicketQueries:
         if asked.cursor is not None:
             where.add(
                 "(at, ticket, token, n) < (?, ?, ?, ?)",
-                *place(asked.cursor, tuple[datetime, str, int, int]),
+                *place(asked.cursor, tuple[Instant, Word, Small, Small]),
             )
         rows = await self._rows("results", Result, where, asked.limit + 1, outcome=outcomes)
         return _page(rows, asked.limit, lambda row: (row.at, row.ticket, row.token, row.n))
@@ -192,7 +195,8 @@ class TicketQueries:
     ) -> list[R]:
         """The first rows; *any_of* names a column, and values one of which it must have."""
         select = SQL[statement].rstrip()
-        [(column, values)] = any_of.items() or [("", ())]
+        [(column, given)] = any_of.items() or [("", ())]
+        values = tuple(dict.fromkeys(given))  # a row is found once, however often it is asked for
         first = len(where.values) + 1
         each = [f"{where} AND {column} = ${n}" for n in range(first, first + len(values))]
         text = " UNION ALL ".join(
