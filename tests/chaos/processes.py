@@ -119,7 +119,8 @@ class Processes:
                 yield f"{name}: {text[text.index('Traceback') :][:4000]}"
             for line in self.said("", name):
                 worst = line["level"] == "critical" and line.get("kind") != "Unavailable"
-                if worst or (line.get("logger") in LOOPS and LOST not in str(line)):
+                untaken = line.get("logger") in LOOPS and LOST not in str(line.get("error", LOST))
+                if worst or untaken:
                     yield f"{name}: {line}"
 
     def said(self, event: str, *names: str) -> list[dict[str, object]]:
