@@ -2,10 +2,11 @@
 
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from itertools import chain
 from pathlib import Path
+from shutil import copytree
 
 from tests.chaos.processes import Processes
 from tests.chaos.progress import until
@@ -17,6 +18,8 @@ SNAPSHOT_EVERY = 10
 
 ROLES = {"engine": 3, "projector": 2, "reactor": 2, "reaper": 1, "api": 1}
 """How many of each there are."""
+
+LOGS = os.environ.get("CHAOS_LOGS")
 
 SERVES = {"api": "api_listens"}
 """What a role says when it has begun its work, if not that it has started."""
@@ -90,9 +93,15 @@ async def crews(servers: Site, folder: Path) -> AsyncIterator[Crews]:
             yield found
         except BaseException:
             print(*found.troubles(), sep="\n\n")
+            if LOGS:
+                copytree(folder, Path(LOGS) / folder.name, ignore=_no_log, dirs_exist_ok=True)
             raise
     left = {role: crew.left_behind() for role, crew in found.roles.items() if crew.left_behind()}
     assert not left, f"processes were left behind: {left}"
+
+
+def _no_log(folder: str, names: Sequence[str]) -> list[str]:
+    return [name for name in names if not name.endswith(".log")]
 
 
 def _free_port() -> int:

@@ -51,6 +51,11 @@ class Heard:
             if change.type in types:
                 event.set()
 
+    @property
+    def awaited(self) -> list[str]:
+        """The tickets of which somebody waits to hear."""
+        return [ticket for ticket, waiting in self._waiting.items() if waiting]
+
     async def of(self, ticket: str, *types: str) -> bool:
         """Wait until a ticket is told of in one of these types; whether it has ended."""
         wanted = frozenset(types) | frozenset(ENDINGS)

@@ -1,7 +1,8 @@
 """Every role and its servers are killed, paused and restarted while tickets are worked on.
 
 CHAOS_SECONDS makes it longer, CHAOS_SEED repeats a run's choices (not its timing), and with
-CHAOS_BROKERS=3 Kafka is three nodes, of which one is struck after the other.
+CHAOS_BROKERS=3 Kafka is three nodes, of which one is struck after the other. What the processes of
+a run said that failed is kept in CHAOS_LOGS, if that names a directory.
 """
 
 import asyncio
@@ -65,7 +66,8 @@ class Scene(Struct):
     def moving(self) -> object:
         """What changes as long as anything moves."""
         http = self.load.http
-        return len(self.load.answers), len(http.accepted) if http else 0, self.heard.count
+        done = len(self.load.answers), len(http.accepted) if http else 0
+        return *done, self.heard.count, sorted(self.heard.awaited)[:9]
 
 
 @asynccontextmanager
