@@ -26,13 +26,16 @@ GRACE = 5
 
 
 class Api:
-    """Serves at `host:port`."""
+    """Serves at `host:port`; when it is stopped, requests under way have *grace* seconds."""
 
-    def __init__(self, web: Web, at: str, watchdog: Watchdog | None = None) -> None:
+    def __init__(
+        self, web: Web, at: str, watchdog: Watchdog | None = None, *, grace: int = GRACE
+    ) -> None:
         self.address = at
         """Where it listens; with port 0 it is known only when it does."""
         self.listens = False
         self._web = web
+        self._grace = grace
         self._watchdog = watchdog or Watchdog(None)
         self._server: uvicorn.Server | None = None
         self._stopping = asyncio.Event()
@@ -57,7 +60,7 @@ class Api:
             access_log=False,
             lifespan="off",
             timeout_keep_alive=KEPT,
-            timeout_graceful_shutdown=GRACE,
+            timeout_graceful_shutdown=self._grace,
             server_header=False,
         )
         server = _Server(config)

@@ -164,6 +164,8 @@ class Changes:
                 del self._seen[next(iter(self._seen))]
         await self._told.put((message.id, change))
         self._read_id = message.id or self._read_id
+        if self._read_id is not None:  # else another connection would begin later
+            self._opened.set()
 
     async def _messages(self) -> AsyncGenerator[Message]:
         """What one connection tells: each message once it is whole.
@@ -184,7 +186,6 @@ class Changes:
             kind = answer.headers.get("content-type", "")
             if not kind.startswith("text/event-stream"):
                 raise TurnstileError(f"{answer.request.url} is no stream of events but {kind!r}")
-            self._opened.set()
             message = Message()
             async for line in read:
                 name, _, value = line.partition(b":")

@@ -1,7 +1,8 @@
 """The application: a route for each endpoint, and a problem for whatever goes wrong."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 import structlog
@@ -13,6 +14,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from adapters.asking import NoAnswer
 from adapters.http import problems
 from adapters.http.endpoint import (
     ROUTE,
@@ -29,6 +31,8 @@ from adapters.http.gate import Gate
 from adapters.http.openapi import LINES, document
 from domain.errors import TooLarge
 from domain.workflow import Id
+
+T = TypeVar("T")
 
 BODY: Final = 1024 * 1024
 """Bytes of a request's body, at most; and of each line where there are many."""
@@ -107,12 +111,20 @@ def _handler(endpoint: Endpoint, gate: Gate) -> Handler:
             given[argument(name)] = request.headers.get(name)
         if not endpoint.reads:
             given["asked"] = asked
-        answer = await endpoint.answer(**given)
+        answer = await _awaited(endpoint.answer(**given))
         if isinstance(answer, Response):
             return answer
         return Response(_encode(answer), endpoint.status, media_type="application/json")
 
     return handle
+
+
+async def _awaited(answer: Awaitable[T]) -> T:
+    """What is answered; who still waits when the server stops hears that nobody has answered."""
+    try:
+        return await answer
+    except asyncio.CancelledError as error:
+        raise NoAnswer("the server stops") from error
 
 
 async def _many(request: Request, lines: Lines, asked: Asked) -> Response:

@@ -7,8 +7,8 @@ from adapters.log import Log
 from domain.envelope import Recorded
 from domain.event import CommandNoted
 from domain.kinds import DECIDERS
-from tests.chaos.engines import Engines
 from tests.chaos.load import Load
+from tests.chaos.processes import Processes
 from workers.partition import Partition
 
 Events = dict[int, list[Recorded]]
@@ -29,10 +29,10 @@ async def _events(log: Log, partition: int) -> list[Recorded]:
     return events
 
 
-def check(load: Load, engines: Engines, events: Events) -> None:
+def check(load: Load, engines: Processes, events: Events) -> None:
     """Nothing is lost or repeated, and every engine's state was the fold of its events."""
-    raised = engines.tracebacks()
-    assert not raised, "\n\n".join(raised)
+    troubles = list(engines.troubles())
+    assert not troubles, "\n\n".join(troubles)
     _nothing_is_repeated(events)
     _nothing_is_lost(load, events)
     _every_state_is_the_fold(engines, events)
@@ -62,9 +62,14 @@ def _nothing_is_lost(load: Load, events: Events) -> None:
         assert fact is not None, f"the accepted command {id_} was lost"
         told = fact.event.version if isinstance(fact.event, CommandNoted) else 0
         assert answer.version == (told or fact.originator_version)
+    there = {(event.originator_id, event.originator_version): event for event in facts}
+    for accepted in load.http.accepted if load.http else ():
+        fact = there.get((f"ticket/{accepted.ticket}", accepted.version))
+        assert fact is not None, f"{accepted} was lost"
+        assert fact.sequence <= accepted.sequence, f"{accepted} came later"
 
 
-def _every_state_is_the_fold(engines: Engines, events: Events) -> None:
+def _every_state_is_the_fold(engines: Processes, events: Events) -> None:
     released = engines.said("released")
     compared = 0
     for number, facts in events.items():

@@ -1,113 +1,81 @@
-"""Tickets through their lives, by drivers that ask again whenever they hear nothing."""
+"""Asks for what tickets' lives need, again whenever nothing is heard, and some of it twice."""
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 from adapters.asking import Asker, NoAnswer
-from domain.envelope import Answer, Submitted
+from adapters.client import Refused
+from domain.envelope import Answer, Refusal, Submitted
 from domain.event import Command
 from domain.ticket import commands as c
-from domain.ticket.words import Execution, Outcome
-from domain.workflow import Run, Subject, TaskSpec
+from tests.chaos.over_http import OverHttp
+
+HTTP_SHARE = 0.4
+"""Of what may come over HTTP, so much does."""
+
+OVER_HTTP = (c.Open, c.Cancel, c.Rerun, c.Hold, c.Unhold)
 
 
 class Load:
-    """Opens tickets and works on them until told to stop. A fifth of the commands goes twice."""
+    """A fifth of the commands goes twice. *http* is there where an API is."""
 
-    def __init__(self, asker: Asker, seed: int) -> None:
+    def __init__(self, asker: Asker, seed: int, http: OverHttp | None = None) -> None:
         self.answers: dict[UUID, Answer] = {}
         self.streams: list[str] = []
         self.repeated = 0
+        self.chance = random.Random(seed)
+        self.is_opening = True
+        self.http = http
         self._asker = asker
-        self._chance = random.Random(seed)
-        self._later: list[Submitted] = []
-        self._opening = True
+        self._later: list[Callable[[], Awaitable[None]]] = []
 
-    async def run(self, drivers: int) -> None:
-        """Until `stop`, and then until every ticket that was opened has ended."""
+    async def run(self, drivers: int, drive: Callable[[int], Awaitable[None]]) -> None:
+        """Until every driver has come to its end, which follows when no more is to be opened."""
         async with asyncio.TaskGroup() as group:
             repeating = group.create_task(self._repeat())
-            working = [group.create_task(self._drive(n)) for n in range(drivers)]
-            await asyncio.wait(working)
+            await asyncio.gather(*(drive(n) for n in range(drivers)))
             repeating.cancel()
-        for command in self._later:  # some of them minutes after the first time
-            await self._again(command)
+        for again in self._later:  # some of them minutes after the first time
+            await again()
 
     def stop(self) -> None:
         """Open no more tickets."""
-        self._opening = False
+        self.is_opening = False
 
-    async def _drive(self, driver: int) -> None:
-        number = 0
-        while self._opening:
-            number += 1
-            await self._live(f"ticket/{driver}-{number}")
-
-    async def _live(self, stream: str) -> None:
-        chance = self._chance
-        names = [f"task-{n}" for n in range(chance.randint(1, 4))]
-        tasks = tuple(
-            TaskSpec(
-                name=name,
-                run=Run("nothing"),
-                needs=tuple(chance.sample(names[:n], chance.randint(0, min(n, 2)))),
-                retries=chance.randint(0, 3),
-                required=chance.random() < 0.8,
-            )
-            for n, name in enumerate(names)
-        )
-        self.streams.append(stream)
-        subject = Subject(kind="commit", project="chaos", name=stream, revision="0")
-        await self._ask(stream, c.Open(subject=subject, tasks=tasks))
-        if chance.random() < 0.1:
-            await self._ask(stream, c.Hold())
-            await self._ask(stream, c.Unhold())
-        for name in names:
-            await self._work(stream, name)
-        if chance.random() < 0.1:
-            await self._ask(stream, c.Rerun())
-            for name in names:
-                await self._work(stream, name)
-        await self._ask(stream, c.Cancel(reason="whatever is left"))
-
-    async def _work(self, stream: str, task: str) -> None:
-        """Claim and report, with accidents, until the task is ready no more."""
-        chance = self._chance
-        while True:
-            claim = c.Claim(task=task, worker="w", request=f"r{chance.getrandbits(32)}")
-            claimed = await self._ask(stream, claim)
-            if claimed.refusal is not None:
-                return
-            token = claimed.version
-            fate = chance.random()
-            if fate < 0.1:
-                await self._ask(stream, c.LoseLease(task=task, token=token))
-                late = c.Report(task=task, token=token, outcome=Outcome.PASSED)
-                refusal = (await self._ask(stream, late)).refusal
-                assert refusal is not None, "a report with an old token was taken"
-                continue
-            await self._ask(stream, c.Start(task=task, token=token))
-            if fate < 0.2:
-                report = c.Report(task=task, token=token, execution=Execution.INFRASTRUCTURE)
-            else:
-                outcome = Outcome.FAILED if fate < 0.3 else Outcome.PASSED
-                report = c.Report(task=task, token=token, outcome=outcome)
-            await self._ask(stream, report)
-
-    async def _ask(self, stream: str, command: Command) -> Answer:
-        asked = Submitted(
-            id=UUID(int=self._chance.getrandbits(128), version=4),
-            stream=stream,
-            command=command,
-            actor="chaos",
-        )
+    async def ask(self, stream: str, command: Command) -> Answer:
+        """The answer, refusals included."""
+        id_ = UUID(int=self.chance.getrandbits(128), version=4)
+        over_http = isinstance(command, OVER_HTTP) and self.chance.random() < HTTP_SHARE
+        if self.http is not None and over_http:
+            return await self._over_http(self.http, stream, command, id_)
+        asked = Submitted(id=id_, stream=stream, command=command, actor="chaos")
         answer = await self._until_answered(asked)
         if answer.refusal is None:
             self.answers[asked.id] = answer
-        if self._chance.random() < 0.2:
-            self._later.append(asked)
+
+        async def again() -> None:
+            second = await self._until_answered(asked)
+            assert answer.refusal or answer.version == second.version, "another second answer"
+
+        self._maybe_later(again)
         return answer
+
+    async def _over_http(self, http: OverHttp, stream: str, command: Command, id_: UUID) -> Answer:
+        ticket = stream.removeprefix("ticket/")
+        try:
+            first = await http.ask(ticket, command, id_)
+        except Refused as refused:
+            problem = refused.problem
+            return Answer(id_, 0, refusal=Refusal(problem.type, problem.detail))
+
+        async def again() -> None:
+            second = await http.ask(ticket, command, id_)
+            assert first.version == second.version, "another second answer over HTTP"
+
+        self._maybe_later(again)
+        return Answer(id_, first.partition, first.version, first.sequence)
 
     async def _until_answered(self, asked: Submitted) -> Answer:
         while True:
@@ -116,18 +84,16 @@ class Load:
             except NoAnswer:
                 continue
 
+    def _maybe_later(self, again: Callable[[], Awaitable[None]]) -> None:
+        if self.chance.random() < 0.2:
+            self._later.append(again)
+
     async def _repeat(self) -> None:
-        """Send again what was accepted, in no order; half of it at once, the rest at the end."""
+        """Ask again, in no order; half of it at once, the rest at the end."""
         while True:
             await asyncio.sleep(0.5)
-            self._chance.shuffle(self._later)
+            self.chance.shuffle(self._later)
             half = len(self._later) // 2
             now, self._later = self._later[:half], self._later[half:]
-            await asyncio.gather(*(self._again(command) for command in now))
-
-    async def _again(self, command: Submitted) -> None:
-        self.repeated += 1
-        first = self.answers.get(command.id)
-        again = await self._until_answered(command)
-        if first is not None:
-            assert first.version == again.version, "the second answer was another"
+            self.repeated += len(now)
+            await asyncio.gather(*(again() for again in now))

@@ -29,8 +29,10 @@ class Site(Protocol):
 
     environment: Mapping[str, str]
     faults: tuple[str, ...]
-    projectors: int
-    """How many have to fold the archive."""
+    has_archive: bool
+    """Whether the archive is a view, and not the log."""
+    database: PostgresAddress
+    """Where the views are."""
 
     def open(self) -> AbstractAsyncContextManager[Log]:
         """A view of the log that nothing is done to."""
@@ -45,38 +47,34 @@ class OnPostgres:
     """The bundled server."""
 
     faults: tuple[str, ...] = ("restart postgres", "kill postgres")
-    projectors = 0
+    has_archive = False
 
     def __init__(self, server: Server) -> None:
         self.environment: Mapping[str, str] = {"DATABASE_URL": server.dsn}
+        self.database = PostgresAddress(server.dsn)
         self._server = server
 
     def open(self) -> AbstractAsyncContextManager[Log]:
-        address = PostgresAddress(self._server.dsn)
-        return postgres.open_log(address, Codec(DECIDERS), partitions=PARTITIONS)
+        return postgres.open_log(self.database, Codec(DECIDERS), partitions=PARTITIONS)
 
     async def strike(self, fault: str, chance: random.Random) -> None:
-        if fault == "kill postgres":
-            with suppress(ProcessLookupError):
-                os.kill(self._server.pid, signal.SIGKILL)
-            await self._server.wait()
-            await self._server.start()
-        else:
-            await self._server.restart()
+        await _strike(self._server, fault)
 
 
 class OnKafka:
-    """A broker, or three of which one is struck after the other; nobody strikes the views."""
+    """A broker, or three of which one is struck after the other, and the database of the views."""
 
-    faults: tuple[str, ...] = ("kill broker", "stop broker") * 2
-    projectors = 1
+    faults: tuple[str, ...] = ("kill broker", "stop broker", "kill postgres", "restart postgres")
+    has_archive = True
 
     def __init__(self, brokers: Cluster, views: Server) -> None:
         self.environment: Mapping[str, str] = {
             "TURNSTILE_KAFKA": brokers.bootstrap,
             "DATABASE_URL": views.dsn,
         }
+        self.database = PostgresAddress(views.dsn)
         self._brokers = brokers
+        self._views = views
         self._turn = 0
 
     def open(self) -> AbstractAsyncContextManager[Log]:
@@ -84,6 +82,12 @@ class OnKafka:
         return kafka.open_log(address, Codec(DECIDERS), partitions=PARTITIONS)
 
     async def strike(self, fault: str, chance: random.Random) -> None:
+        if "broker" in fault:
+            await self._strike_broker(fault, chance)
+        else:
+            await _strike(self._views, fault)
+
+    async def _strike_broker(self, fault: str, chance: random.Random) -> None:
         # Each of three leads a third of the partitions and coordinates a third of the rest.
         node = self._brokers.nodes[self._turn % len(self._brokers.nodes)]
         self._turn += 1
@@ -94,6 +98,16 @@ class OnKafka:
             node.send(signal.SIGSTOP)
             await asyncio.sleep(chance.uniform(1, STOPPED))
             node.send(signal.SIGCONT)
+
+
+async def _strike(server: Server, fault: str) -> None:
+    if fault == "kill postgres":
+        with suppress(ProcessLookupError):
+            os.kill(server.pid, signal.SIGKILL)
+        await server.wait()
+        await server.start()
+    else:
+        await server.restart()
 
 
 @asynccontextmanager

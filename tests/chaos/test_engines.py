@@ -1,52 +1,45 @@
-"""Engines and their servers are killed, paused and restarted while tickets are worked on.
+"""Every role and its servers are killed, paused and restarted while tickets are worked on.
 
 CHAOS_SECONDS makes it longer, CHAOS_SEED repeats a run's choices (not its timing), and with
-CHAOS_BROKERS=3 Kafka is three nodes, of which one is struck after the other.
+CHAOS_BROKERS=3 Kafka is three nodes, of which one is struck after the other. What the processes of
+a run said that failed is kept in CHAOS_LOGS, if that names a directory.
 """
 
 import asyncio
 import os
 import random
-import signal
-from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import chain
 from pathlib import Path
 
 import pytest
+from msgspec import Struct
 
-from adapters.asking import asking
-from tests.chaos.checks import check, everything
-from tests.chaos.engines import Engines
+from adapters.asking import Asker, asking
+from adapters.client import Client
+from adapters.log import Log
+from tests.chaos.breaking import KILLS, Breaking
+from tests.chaos.checks import Events, check, everything
+from tests.chaos.crews import Crews, crews, processes
+from tests.chaos.listening import Heard, coming_again, listening
+from tests.chaos.lives import Lives
 from tests.chaos.load import Load
+from tests.chaos.over_http import over_http
+from tests.chaos.processes import Processes
+from tests.chaos.progress import finished, until
+from tests.chaos.rules import Histories, check_rules
 from tests.chaos.sites import PARTITIONS, Site, site
+from tests.chaos.views import Views
 
 pytestmark = [pytest.mark.service, pytest.mark.chaos]
 
-SECONDS = float(os.environ.get("CHAOS_SECONDS", "45"))
+SECONDS = float(os.environ.get("CHAOS_SECONDS", "30"))
 SEED = int(os.environ.get("CHAOS_SEED", "20260101"))
 BROKERS = int(os.environ.get("CHAOS_BROKERS", "1"))
-LEASE = 2.0
-SNAPSHOT_EVERY = 10
-"""Few enough that most takeovers begin at a snapshot."""
+DRIVERS = 30
 
 on_both_logs = pytest.mark.parametrize("log", ["postgres", "kafka"])
-
-
-def engines(count: int, servers: Site, folder: Path) -> Engines:
-    """Engines that say all that can be checked."""
-    environment = {
-        **servers.environment,
-        "TURNSTILE_LEASE": str(LEASE),
-        "TURNSTILE_LOG_LEVEL": "debug",
-        "TURNSTILE_PARTITIONS": str(PARTITIONS),
-        "TURNSTILE_SNAPSHOT_EVERY": str(SNAPSHOT_EVERY),
-    }
-    return Engines(count, environment, folder)
-
-
-def projectors(servers: Site, folder: Path) -> Engines:
-    """Who folds the archive, where it is not the log."""
-    environment = {**servers.environment, "TURNSTILE_LEASE": str(LEASE)}
-    return Engines(servers.projectors, environment, folder, "projector")
 
 
 @pytest.fixture
@@ -57,69 +50,105 @@ def folder(reachable: Path, request: pytest.FixtureRequest) -> Path:
     return folder
 
 
+class Scene(Struct):
+    """Everything at work, and who works with it."""
+
+    crews: Crews
+    log: Log
+    asker: Asker
+    load: Load
+    lives: Lives
+    heard: Heard
+    again: Heard
+    """What clients heard who came one after the other."""
+
+    @property
+    def moving(self) -> object:
+        """What changes as long as anything moves."""
+        http = self.load.http
+        done = len(self.load.answers), len(http.accepted) if http else 0
+        return *done, self.heard.count, sorted(self.heard.awaited)[:9]
+
+
+@asynccontextmanager
+async def scene(servers: Site, folder: Path) -> AsyncIterator[Scene]:
+    """Everything at work, from before the first ticket."""
+    async with servers.open() as log, asking(log) as asker, crews(servers, folder) as all_roles:
+        heard, again = Heard(), Heard()
+        chance = random.Random(SEED)
+        async with AsyncExitStack() as stack:
+            enter = stack.enter_async_context
+            await enter(listening(all_roles.url, heard))
+            await enter(coming_again(all_roles.url, again, chance))
+            load = Load(asker, SEED, await enter(over_http(all_roles.url, all_roles.token)))
+            lives = Lives(load, heard)
+            yield Scene(all_roles, log, asker, load, lives, heard, again)
+        await all_roles.stop()
+
+
 @on_both_logs
 async def test_nothing_is_lost_or_repeated_whatever_is_killed(log: str, folder: Path) -> None:
-    chance = random.Random(SEED)
     async with site(log, folder, BROKERS) as servers:
-        async with servers.open() as view, asking(view) as asker:
-            load = Load(asker, SEED)
-            async with (
-                engines(3, servers, folder) as some,
-                projectors(servers, folder),
-            ):
-                working = asyncio.create_task(load.run(drivers=30))
-                faults = await _break(servers, some, chance, SECONDS)
-                load.stop()
-                async with asyncio.timeout(60):
-                    await working
-                await some.stop()
-            events = await everything(view)
-        check(load, some, events)
-        taken = some.said("taken_over")
-        snapshots = [line for line in taken if line["snapshot"]]
-        brought = len(some.said("brought_back"))
-        assert snapshots, "no takeover began at a snapshot"
-        assert brought, "no ticket came back to memory"
-        print(
-            f"{log}, seed {SEED}: {dict(faults)}, {some.starts} starts of engines, "
-            f"{len(taken)} takeovers, {len(snapshots)} of them from snapshots, "
-            f"tickets brought back {brought} times, "
-            f"{len(load.streams)} tickets, {len(load.answers)} commands accepted, "
-            f"{load.repeated} sent twice, {sum(map(len, events.values()))} events"
-        )
+        async with scene(servers, folder) as at_work:
+            views = Views(at_work.log, servers.database, has_archive=servers.has_archive)
+            breaking = Breaking(servers, at_work.crews, random.Random(SEED))
+            working = asyncio.create_task(at_work.load.run(DRIVERS, at_work.lives.drive))
+            broken = asyncio.create_task(breaking.run(SECONDS))
+            await asyncio.wait({working, broken}, return_when=asyncio.FIRST_COMPLETED)
+            assert not working.done(), working.result()
+            await broken
+            at_work.load.stop()
+            await finished(working, lambda: at_work.moving)
+            await views.settled(at_work.asker)
+            events = await everything(at_work.log)
+            await _all_is_heard(at_work, events)
+            async with Client(at_work.crews.url, at_work.crews.token) as client:
+                assert [] == [letter async for letter in client.dead_letters()]
+        await views.check(events)
+    troubles = list(at_work.crews.troubles())
+    assert not troubles, "\n\n".join(troubles)
+    check(at_work.load, at_work.crews.engines, events)
+    check_rules(Histories(chain.from_iterable(events.values())), at_work.lives)
+    at_work.heard.check(events)
+    at_work.again.check(events)
+    for role in at_work.crews.roles:
+        assert breaking.faults["kill", role] >= KILLS, f"no {role} was killed often enough"
+        assert at_work.crews.begun(role) > KILLS, f"no {role} came back often enough"
+    _tell(log, at_work, breaking, events)
 
 
-async def _break(
-    servers: Site, engines: Engines, chance: random.Random, seconds: float
-) -> Counter[str]:
-    """Break something every second or so, for so long."""
-    faults: Counter[str] = Counter()
-    kinds = ["kill"] * 4 + ["terminate"] * 3 + ["pause"] * 3 + list(servers.faults)
-    paused: list[asyncio.Task[None]] = []
-    loop = asyncio.get_running_loop()
-    end = loop.time() + seconds
-    while loop.time() < end:
-        await asyncio.sleep(chance.uniform(0.2, 2.0))
-        kind = chance.choice(kinds)
-        faults[kind] += 1
-        match kind:
-            case "kill":
-                engines.signal(engines.some(chance), signal.SIGKILL)
-            case "terminate":
-                engines.signal(engines.some(chance), signal.SIGTERM)
-            case "pause":
-                length = LEASE * chance.uniform(0.5, 2.5)
-                paused.append(asyncio.create_task(_pause(engines, engines.some(chance), length)))
-            case _:
-                await servers.strike(kind, chance)
-    await asyncio.gather(*paused)
-    return faults
+async def _all_is_heard(at_work: Scene, events: Events) -> None:
+    """Until both streams have told as much as there is; whether it is that, is checked later."""
+    count = sum(map(len, events.values()))
+    heard, again = at_work.heard, at_work.again
+    await until(
+        lambda: heard.count >= count and again.count >= count,
+        lambda: (heard.count, again.count, count),
+    )
 
 
-async def _pause(engines: Engines, name: str, length: float) -> None:
-    engines.signal(name, signal.SIGSTOP)
-    await asyncio.sleep(length)
-    engines.signal(name, signal.SIGCONT)
+def _tell(log: str, at_work: Scene, breaking: Breaking, events: Events) -> None:
+    """What was broken, and what came of it."""
+    load, lives, engines = at_work.load, at_work.lives, at_work.crews.engines
+    taken = engines.said("taken_over")
+    snapshots = [line for line in taken if line["snapshot"]]
+    brought = len(engines.said("brought_back"))
+    assert snapshots, "no takeover began at a snapshot"
+    assert brought, "no ticket came back to memory"
+    assert load.http is not None
+    starts = ", ".join(f"{role} {crew.starts}" for role, crew in at_work.crews.roles.items())
+    print(
+        f"\n{log}, seed {SEED}\n  faults: {breaking.told()}\n  starts: {starts}\n"
+        f"  {len(taken)} takeovers, {len(snapshots)} of them from snapshots, "
+        f"tickets brought back {brought} times\n"
+        f"  {len(load.streams)} tickets ({len(lives.superseded)} rivals superseded, "
+        f"{len(lives.expired)} expired, {len(lives.out_of_time)} out of time), "
+        f"{len(load.answers)} commands accepted by the log and {len(load.http.accepted)} "
+        f"over HTTP, {load.repeated} sent twice\n"
+        f"  {sum(map(len, events.values()))} events, {at_work.heard.count} changes over "
+        f"{at_work.heard.connections} connections, {at_work.again.count} to "
+        f"{at_work.again.connections} clients one after the other"
+    )
 
 
 @on_both_logs
@@ -127,10 +156,12 @@ async def test_an_engine_added_or_removed_under_load_loses_and_repeats_nothing(
     log: str, folder: Path
 ) -> None:
     async with site(log, folder, 1) as servers:
-        async with servers.open() as view, asking(view) as asker:
+        async with servers.open() as view, asking(view) as asker, AsyncExitStack() as stack:
             load = Load(asker, SEED)
-            async with engines(1, servers, folder) as some:
-                working = asyncio.create_task(load.run(drivers=10))
+            if servers.has_archive:
+                await stack.enter_async_context(processes("projector", 1, servers, folder))
+            async with processes("engine", 1, servers, folder) as some:
+                working = asyncio.create_task(load.run(10, Lives(load).drive))
                 await _accepted(load, 500)
                 second = some.add()
                 await _serves(some, second, PARTITIONS // 2)
@@ -139,8 +170,7 @@ async def test_an_engine_added_or_removed_under_load_loses_and_repeats_nothing(
                 await _serves(some, second, PARTITIONS)
                 await _accepted(load, 500)
                 load.stop()
-                async with asyncio.timeout(60):
-                    await working
+                await finished(working, lambda: len(load.answers))
                 await some.stop()
             events = await everything(view)
         check(load, some, events)
@@ -149,16 +179,13 @@ async def test_an_engine_added_or_removed_under_load_loses_and_repeats_nothing(
 async def _accepted(load: Load, more: int) -> None:
     """Until so many more commands are."""
     goal = len(load.answers) + more
-    async with asyncio.timeout(60):
-        while len(load.answers) < goal:
-            await asyncio.sleep(0.02)
+    await until(lambda: len(load.answers) >= goal, lambda: len(load.answers))
 
 
-async def _serves(engines: Engines, name: str, partitions: int) -> None:
+async def _serves(engines: Processes, name: str, partitions: int) -> None:
     """Until the engine serves so many."""
-    async with asyncio.timeout(60):
-        while True:
-            lines = engines.said("taken_over", name), engines.said("released", name)
-            if len(lines[0]) - len(lines[1]) == partitions:
-                return
-            await asyncio.sleep(0.05)
+
+    def serving() -> int:
+        return len(engines.said("taken_over", name)) - len(engines.said("released", name))
+
+    await until(lambda: serving() == partitions, serving)

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from adapters import cloudevents
 from adapters.asking import Asker, asking
 from adapters.codec import Codec
-from adapters.log import Gap, Genesis, Log, WrongLog
+from adapters.log import Fenced, Gap, Genesis, Log, WrongLog
 from adapters.postgres.archive import Archive
 from adapters.postgres.connection import Address, close, connect, open_pool
 from adapters.postgres.views.history import open_history
@@ -174,6 +174,31 @@ async def test_one_that_was_paused_past_its_lease_writes_nothing_twice(
                 await fold.fold(await log_of(log))
             await fold.release()
         await rows_are_the_fold(log, address)
+
+
+async def test_one_that_was_paused_hears_that_it_was_late_and_of_no_gap(
+    place: Place, address: Address
+) -> None:
+    """It finds rows that are ahead of it, since another one folds its partition."""
+    async with place.open(1, codec=CODEC) as log, engine_on(log), asking(log) as asker:
+        view = await view_of(log, address)
+        await ask(asker, "1", opening("A", "B"))
+        async with projecting(log, address):
+            await seen(log, address_of(address, "tickets"))
+        async with view.join("paused") as paused:
+            while 0 not in await paused.granted():
+                pass
+            fold = await paused.take(0)
+            with structlog.testing.capture_logs() as lines:
+                async with projecting(log, address, "other"):
+                    await ask(asker, "1", c.Claim(task="A", worker="w1", request="r"))
+                    await ask(asker, "1", c.Cancel())
+                    await rows_are_the_fold(log, address)
+                behind = (await log_of(log))[fold.sequence :]
+                with pytest.raises(Fenced, match="has another owner"):
+                    await fold.fold(behind)
+            await fold.release()
+        assert [] == [line for line in lines if line["log_level"] == "critical"]
 
 
 # ----------------------------------------------------------------------------------- the archive

@@ -214,7 +214,7 @@ class ContractApi:
         return StreamingResponse(self._telling(begin, wanted), media_type="text/event-stream")
 
     async def _telling(self, begin: int, wanted: Iterable[str]) -> AsyncIterator[bytes]:
-        yield b"retry: 10\n\n: it begins\n\n"
+        yield b"retry: 10\n\nid: %d\n\n" % begin
         self._streams += 1
         while True:
             more = self._more

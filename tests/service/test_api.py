@@ -222,3 +222,29 @@ async def test_a_body_has_a_limit_and_its_faults_have_names() -> None:
         assert (422, "body") == await sent(b"\xff")
         assert (422, "body") == await sent(b"[" * 100_000)
         assert (413, "body") == await sent(b" " * (BODY + 1))
+
+
+async def test_who_still_waits_when_the_server_stops_may_ask_again() -> None:
+    asked = asyncio.Event()
+
+    async def never() -> dict[str, str]:
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    endpoint = Endpoint("GET", "/v1/never", "Nobody answers", dict[str, str], never)
+    api = Api(Web(application((endpoint,), PUBLIC)), "127.0.0.1:0", grace=1)
+    serving = asyncio.create_task(api.run())
+    async with asyncio.timeout(10):
+        while api.address.endswith(":0"):
+            await asyncio.sleep(0.01)
+        async with httpx.AsyncClient(base_url=f"http://{api.address}") as client:
+            waiting = asyncio.create_task(client.get("/v1/never"))
+            await asked.wait()
+            api.stop()
+            response = await waiting
+        await serving
+    assert (504, "urn:turnstile:problem:no-answer") == (
+        response.status_code,
+        response.json()["type"],
+    )

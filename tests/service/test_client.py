@@ -347,6 +347,23 @@ async def test_changes_are_told_once_and_in_order_over_many_connections(site: Si
 
 
 @everywhere
+async def test_a_stream_that_is_cut_before_it_says_where_it_begins_is_not_open_yet(
+    site: Site,
+) -> None:
+    async with site.client() as client:
+        streaming = client.connection.streaming("GET", "/v1/stream")
+        async with streaming as answer:
+            head = sum(len(name) + len(value) + 4 for name, value in answer.headers.raw)
+        site.proxy.next(lose(len("HTTP/1.1 200 OK\r\n") + head + len("\r\n")))
+        before = site.proxy.requests
+        async with client.changes() as changes, asyncio.timeout(20):
+            await changes.opened()
+            assert 2 == site.proxy.requests - before
+            await client.open(ticket("1"))
+            assert ("1", 1) == _place(await anext(changes))
+
+
+@everywhere
 async def test_a_stream_goes_on_behind_a_change_of_another_day(site: Site) -> None:
     async with site.client() as client:
         async with client.changes(ticket="9") as changes:

@@ -34,6 +34,9 @@ WITH moved AS (
 )
 SELECT pg_notify($6, partition || ':' || sequence) FROM moved;
 
+-- name: epoch
+SELECT epoch FROM partitions WHERE partition = $1;
+
 -- name: tickets
 SELECT * FROM tickets WHERE ticket = ANY ($1);
 

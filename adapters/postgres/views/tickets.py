@@ -51,9 +51,10 @@ class TicketsFold(PlacedFold):
             for n, recorded in enumerate(events):
                 try:
                     self._views.fold(recorded)
-                except VersionGap:
-                    raise
                 except Exception as error:
+                    await self._place.check()  # else what was loaded is ahead of us
+                    if isinstance(error, VersionGap):
+                        raise
                     await self._put_aside(recorded, events[:n], error)
             async with self._place.advanced(events[-1]) as connection:
                 await write(connection, self._views.changes())

@@ -65,6 +65,13 @@ class Place:
                 yield connection
         self.sequence, self.event = last.sequence, last.id
 
+    async def check(self) -> None:
+        """Whether what is read here may be of somebody who folds it since. Raises Fenced."""
+        with translated():
+            epoch = await self.connection.fetchval(SQL["epoch"], self.partition)
+        if epoch != self._held.epoch:
+            raise self._held.lost()
+
     async def release(self) -> None:
         """Give the partition back."""
         await self._held.release()
