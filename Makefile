@@ -36,9 +36,12 @@ demo: $(READY) ## show the whole of it at work, on this machine (LOG=kafka: with
 broker: $(READY) ## run Apache Kafka on this machine until Ctrl-C, for `turnstile engine` and others
 	@$(BROKER)
 
+# Two processes, as most tests wait for something most of the time; each has servers of its own.
+SIDE_BY_SIDE := --numprocesses 2 --dist worksteal
+
 .PHONY: test
 test: $(READY) ## run every test, those on real servers too
-	@$(BIN)/pytest
+	@$(BIN)/pytest $(SIDE_BY_SIDE)
 
 .PHONY: test-fast
 test-fast: $(READY) ## run the tests that need no server and no patience
