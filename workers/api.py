@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import structlog
@@ -26,16 +26,26 @@ GRACE = 5
 
 
 class Api:
-    """Serves at `host:port`; when it is stopped, requests under way have *grace* seconds."""
+    """Serves at `host:port`; when it is stopped, requests under way have *grace* seconds.
+
+    Where it listens it says to the log, and to *tell*.
+    """
 
     def __init__(
-        self, web: Web, at: str, watchdog: Watchdog | None = None, *, grace: int = GRACE
+        self,
+        web: Web,
+        at: str,
+        watchdog: Watchdog | None = None,
+        *,
+        grace: int = GRACE,
+        tell: Callable[[str], None] = lambda address: None,
     ) -> None:
         self.address = at
         """Where it listens; with port 0 it is known only when it does."""
         self.listens = False
         self._web = web
         self._grace = grace
+        self._tell = tell
         self._watchdog = watchdog or Watchdog(None)
         self._server: uvicorn.Server | None = None
         self._stopping = asyncio.Event()
@@ -67,6 +77,7 @@ class Api:
         serving = asyncio.create_task(server.serve([listener]))
         self.listens = True
         log.info("api_listens", address=self.address)
+        self._tell(self.address)
         stopped = asyncio.create_task(self._stopping.wait())
         while not stopped.done() and not serving.done():
             self._watchdog.moved("api")

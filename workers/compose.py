@@ -1,6 +1,6 @@
 """The composition root: everything the processes share, opened in order and closed in reverse."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -111,10 +111,14 @@ class Service(Struct, frozen=True):
         opening = partial(_due, address_of(self.database, "tickets"))
         return Reaper(self.log, opening, watchdog=watchdog)
 
-    def api(self, watchdog: Watchdog | None = None) -> Api:
-        """The API of this service, which was assembled with it."""
+    def api(
+        self,
+        watchdog: Watchdog | None = None,
+        tell: Callable[[str], None] = lambda address: None,
+    ) -> Api:
+        """The API of this service, which was assembled with it; *tell* hears where it listens."""
         assert self.web is not None
-        return Api(self.web, self.config.http, watchdog)
+        return Api(self.web, self.config.http, watchdog, tell=tell)
 
     def progress(self) -> Progress:
         """What looks at how far engines and the views are with which this was assembled."""

@@ -1,7 +1,7 @@
 """All roles in one process, for a service on one machine."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from workers.compose import Service
@@ -38,10 +38,12 @@ class Together:
             one.result()
 
 
-def together(service: Service, watchdog: Watchdog) -> Together:
-    """Every role that this service needs."""
+def together(
+    service: Service, watchdog: Watchdog, tell: Callable[[str], None] = lambda address: None
+) -> Together:
+    """Every role that this service needs; *tell* hears where its API listens."""
     roles: list[Role] = [
-        service.api(watchdog),
+        service.api(watchdog, tell),
         service.engine(watchdog),
         service.projector(watchdog),
         service.reactor(watchdog),

@@ -1,6 +1,8 @@
 """`turnstile up` in a directory of its own, with the bundled server: the first minute."""
 
 import json
+import os
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -63,3 +65,19 @@ def test_tickets_are_opened_with_nothing_but_the_command_line(
             timeout=PATIENCE,
         )
     assert submitted.stdout.startswith("1  from ")
+
+
+def test_people_are_told_where_it_is_and_what_they_may_do(reachable: Path) -> None:
+    data = reachable / "up-people"
+    ours, theirs = os.openpty()
+    settings = {"TURNSTILE_HTTP": "127.0.0.1:0", "TURNSTILE_DATA": data}
+    with subprocess.Popen([TURNSTILE, "up"], env=environment(**settings), stderr=theirs) as process:
+        os.close(theirs)
+        with os.fdopen(ours, errors="replace") as terminal:
+            said = [terminal.readline() for _ in range(5)]
+            process.send_signal(signal.SIGINT)
+            assert 0 == process.wait(PATIENCE)
+    assert re.match(r"Turnstile listens at http://127\.0\.0\.1:\d+; Ctrl-C ends it\.", said[0])
+    assert "/v1/docs" in said[1]
+    assert str(data / "token") in said[2]
+    assert "turnstile doctor" in said[4]

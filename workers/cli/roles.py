@@ -1,9 +1,11 @@
 """The processes by role."""
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import click
 import structlog
@@ -11,6 +13,7 @@ import structlog
 from adapters.codec import CodecError
 from adapters.config import Config
 from adapters.log import LogError
+from adapters.token_file import token_file
 from domain.stream import VersionGap
 from workers.cli import EXIT_CONFIG, configuration, main, run
 from workers.compose import REACTOR, Service, assemble, views_of
@@ -74,8 +77,22 @@ def up(http: str | None) -> None:
     The log and the views are in the bundled PostgreSQL, in the directory .turnstile, unless
     DATABASE_URL or TURNSTILE_KAFKA names servers. Ends in order on Ctrl-C.
     """
-    config = configuration({"http": http} if http else None)
-    run(_serve("up", config, together, views=(*views_of(config), REACTOR), http=True, memory=True))
+    is_for_people = sys.stderr.isatty() and "TURNSTILE_LOG_LEVEL" not in os.environ
+    config = configuration({"http": http} if http else None, quiet=is_for_people)
+    role = partial(together, tell=partial(_greet, config)) if is_for_people else together
+    run(_serve("up", config, role, views=(*views_of(config), REACTOR), http=True, memory=True))
+
+
+def _greet(config: Config, address: str) -> None:
+    """Say to people what there is now, and what they may do with it."""
+    click.echo(
+        f"Turnstile listens at http://{address}; Ctrl-C ends it.\n"
+        f"  http://{address}/v1/docs   the API, to read and try\n"
+        f"  {token_file(config.data)}   a token that may do everything; the command line uses it\n"
+        "  turnstile init, turnstile submit turnstile.toml --watch   a first ticket\n"
+        "  turnstile doctor   whether all is well; TURNSTILE_LOG_LEVEL=info tells more here",
+        err=True,
+    )
 
 
 async def _serve(
