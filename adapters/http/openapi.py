@@ -135,6 +135,8 @@ _HEADERS: Final = [
 
 def _needs_body(one: Endpoint) -> bool:
     """Whether there is a field that must be there; else nothing is as good as an empty object."""
+    if not (isinstance(one.body, type) and issubclass(one.body, msgspec.Struct)):
+        return True
     return any(field.required for field in msgspec.structs.fields(one.body))
 
 
