@@ -34,7 +34,7 @@ from tests.chaos.views import Views
 
 pytestmark = [pytest.mark.service, pytest.mark.chaos]
 
-SECONDS = float(os.environ.get("CHAOS_SECONDS", "30"))
+SECONDS = float(os.environ.get("CHAOS_SECONDS", "20"))
 SEED = int(os.environ.get("CHAOS_SEED", "20260101"))
 BROKERS = int(os.environ.get("CHAOS_BROKERS", "1"))
 DRIVERS = 30
