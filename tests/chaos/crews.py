@@ -90,9 +90,10 @@ async def crews(servers: Site, folder: Path) -> AsyncIterator[Crews]:
             yield found
         except BaseException:
             print(*found.troubles(), sep="\n\n")
+            raise
+        finally:
             if LOGS:
                 copytree(folder, Path(LOGS) / folder.name, ignore=_no_log, dirs_exist_ok=True)
-            raise
     left = {role: crew.left_behind() for role, crew in found.roles.items() if crew.left_behind()}
     assert not left, f"processes were left behind: {left}"
 
