@@ -65,15 +65,19 @@ class Projector:
         fold: Fold | None = None
         try:
             fold = await folding.take(number)
+            self._watchdog.moved(name)  # each step may take long while a server is away
             after = await self._checked(view, fold)
+            self._watchdog.moved(name)
             log.info("view_taken", view=view.name, partition=number, sequence=after)
             await self._settle(fold)
+            self._watchdog.moved(name)
             async with self._feeds.reader(number, after) as reader:
                 while not serving.stopping:
                     if events := await reader.next():
                         serving.may_be_cancelled = False
                         await self._apply(view, fold, events)
                         serving.may_be_cancelled = True
+                        self._watchdog.moved(name)
                         if not serving.stopping:
                             await self._settle(fold)
                     self._watchdog.moved(name)

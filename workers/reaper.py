@@ -104,7 +104,12 @@ class Reaper:
             else:
                 self._sent = {id_: s for id_, s in self._sent.items() if s.seen == self._round}
         if commands:
-            await self._log.send(commands)
+            try:
+                await self._log.send(commands)
+            except Unavailable:
+                for command in commands:  # it was not their turn yet
+                    del self._sent[command.id]
+                raise
             log.info("reaped", commands=len(commands))
 
     def _is_its_turn(self, id_: UUID, now: float) -> bool:

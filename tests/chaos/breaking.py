@@ -13,7 +13,7 @@ from tests.chaos.sites import Site
 KILLS = 2
 """How often each role is killed at least."""
 
-GAP = (0.2, 1.8)
+GAP = (0.1, 1.3)
 """Seconds between two faults."""
 
 MISSED = 0.05
@@ -74,10 +74,13 @@ class Breaking:
             await self._servers.strike(kind, self._chance)
 
     async def _hit(self, crew: Processes, kind: str) -> str | None:
-        """Hit one that is there; the name of who must be told to go on."""
-        while not crew.signal(name := crew.some(self._chance), SIGNALS[kind]):
+        """Hit one that is there, and kill one at its work; the name of who must be woken."""
+        while True:
+            name = crew.some(self._chance)
+            may = kind != "kill" or crew.is_at_work(name)
+            if may and crew.signal(name, SIGNALS[kind]):
+                return name if kind == "pause" else None
             await asyncio.sleep(MISSED)
-        return name if kind == "pause" else None
 
     async def _go_on(self, crew: Processes, name: str, length: float) -> None:
         await asyncio.sleep(length)

@@ -21,9 +21,6 @@ ROLES = {"engine": 3, "projector": 2, "reactor": 2, "reaper": 1, "api": 1}
 
 LOGS = os.environ.get("CHAOS_LOGS")
 
-SERVES = {"api": "api_listens"}
-"""What a role says when it has begun its work, if not that it has started."""
-
 
 def processes(role: str, count: int, servers: Site, folder: Path, **more: str) -> Processes:
     """Processes that say all that can be checked."""
@@ -62,7 +59,7 @@ class Crews:
 
     def begun(self, role: str) -> int:
         """How often one of a role has begun its work."""
-        return len(self.roles[role].said(SERVES.get(role, f"{role}_started")))
+        return len(self.roles[role].said(self.roles[role].begins))
 
     async def all_begun(self) -> None:
         """Wait until every one has begun."""
@@ -93,9 +90,10 @@ async def crews(servers: Site, folder: Path) -> AsyncIterator[Crews]:
             yield found
         except BaseException:
             print(*found.troubles(), sep="\n\n")
+            raise
+        finally:
             if LOGS:
                 copytree(folder, Path(LOGS) / folder.name, ignore=_no_log, dirs_exist_ok=True)
-            raise
     left = {role: crew.left_behind() for role, crew in found.roles.items() if crew.left_behind()}
     assert not left, f"processes were left behind: {left}"
 

@@ -108,7 +108,7 @@ async def coming_again(url: str, heard: Heard, chance: random.Random) -> AsyncIt
                 await changes.opened()
                 begun.set()
                 heard.connections += 1
-                for _ in range(chance.randint(1, 1_500)):
+                for _ in range(chance.randint(1, 150)):
                     heard.take(await anext(changes))
                 last = changes.last_id
 

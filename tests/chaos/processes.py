@@ -18,11 +18,13 @@ AGAIN = 0.2
 PATIENCE = 60.0
 """Seconds that one may take to end when it is asked to: others use this machine too."""
 
+BEGINS = {"api": "api_listens"}
+
 LOOPS = ("asyncio", "uvicorn.error")
 """Who tells of errors that nobody took."""
 
-LOST = "ConnectionDoesNotExistError"
-"""asyncpg's, of a question that nobody asks any more when its connection is lost."""
+AWAY = ("ConnectionDoesNotExistError", "RequestTimedOutError")
+"""What asyncpg and aiokafka say of what nobody waits for any more when a server is away."""
 
 
 class Processes:
@@ -33,6 +35,8 @@ class Processes:
 
     def __init__(self, role: str, count: int, environment: Mapping[str, str], folder: Path) -> None:
         self.role = role
+        self.begins = BEGINS.get(role, f"{role}_started")
+        """What one says when it begins its work."""
         self.names: list[str] = []
         self.starts = 0
         self._count = count
@@ -41,6 +45,7 @@ class Processes:
         self._processes: dict[str, Process] = {}
         self._keepers: dict[str, asyncio.Task[None]] = {}
         self._groups: list[int] = []
+        self._begins: dict[str, int] = {}
 
     async def __aenter__(self) -> "Processes":
         for _ in range(self._count):
@@ -60,6 +65,7 @@ class Processes:
     async def _keep(self, name: str) -> None:
         while name in self._keepers:
             with (self._folder / f"{name}.log").open("ab") as output:
+                self._begins[name] = output.tell()
                 process = await asyncio.create_subprocess_exec(
                     *(sys.executable, "-P", "-m", "workers.child", str(os.getpid()), self.role),
                     env={**self._environment, "TURNSTILE_NAME": name},
@@ -82,6 +88,14 @@ class Processes:
             return False
         process.send_signal(number)
         return True
+
+    def is_at_work(self, name: str) -> bool:
+        """Whether it has begun what it was started for."""
+        if name not in self._processes:
+            return False
+        with (self._folder / f"{name}.log").open("rb") as log:
+            log.seek(self._begins[name])
+            return f'"event":"{self.begins}"'.encode() in log.read()
 
     def some(self, chance: random.Random) -> str:
         """One of them."""
@@ -119,8 +133,8 @@ class Processes:
                 yield f"{name}: {text[text.index('Traceback') :][:4000]}"
             for line in self.said("", name):
                 worst = line["level"] == "critical" and line.get("kind") != "Unavailable"
-                untaken = line.get("logger") in LOOPS and LOST not in str(line.get("error", LOST))
-                if worst or untaken:
+                untaken = line.get("logger") in LOOPS and "error" in line
+                if worst or (untaken and not any(one in str(line) for one in AWAY)):
                     yield f"{name}: {line}"
 
     def said(self, event: str, *names: str) -> list[dict[str, object]]:

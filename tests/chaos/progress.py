@@ -17,7 +17,10 @@ async def until(is_so: Callable[[], bool], moving: Callable[[], object]) -> None
         await asyncio.sleep(LOOK)
         if (now := moving()) != seen:
             seen, since = now, loop.time()
-        assert loop.time() < since + PATIENCE, f"nothing moves any more at {seen}"
+        if loop.time() > since + PATIENCE:
+            for task in asyncio.all_tasks():
+                task.print_stack(limit=4)
+            raise AssertionError(f"nothing moves any more at {seen}")
 
 
 async def finished(work: "asyncio.Task[None]", moving: Callable[[], object]) -> None:

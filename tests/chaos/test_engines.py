@@ -1,8 +1,8 @@
 """Every role and its servers are killed, paused and restarted while tickets are worked on.
 
 CHAOS_SECONDS makes it longer, CHAOS_SEED repeats a run's choices (not its timing), and with
-CHAOS_BROKERS=3 Kafka is three nodes, of which one is struck after the other. What the processes of
-a run said that failed is kept in CHAOS_LOGS, if that names a directory.
+CHAOS_BROKERS=3 Kafka is three nodes, of which one is struck after the other. What the processes
+said is kept in CHAOS_LOGS, if that names a directory.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ from tests.chaos.views import Views
 
 pytestmark = [pytest.mark.service, pytest.mark.chaos]
 
-SECONDS = float(os.environ.get("CHAOS_SECONDS", "30"))
+SECONDS = float(os.environ.get("CHAOS_SECONDS", "20"))
 SEED = int(os.environ.get("CHAOS_SEED", "20260101"))
 BROKERS = int(os.environ.get("CHAOS_BROKERS", "1"))
 DRIVERS = 30

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from itertools import count
 from random import Random
+from threading import Event
 from typing import Any
 from uuid import uuid4
 
@@ -30,6 +31,7 @@ from tests.contract.places import Place
 from tests.contract.test_projector import CODEC, ask, engine_on, genesis_of, log_of, seen
 from tests.unit.given import opening
 from workers.reactor import Reactor
+from workers.watchdog import Watchdog
 
 pytestmark = pytest.mark.service
 
@@ -358,6 +360,55 @@ async def test_reactors_that_come_and_go_lose_and_repeat_nothing(
             (await states(log)).values()
         )
         await nothing_was_asked_twice(log)
+
+
+class Slow:
+    """A log whose every answer takes its time, but comes."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._log, name)
+
+    async def end(self, partition: int) -> int:
+        await asyncio.sleep(SLOWLY)
+        return await self._log.end(partition)
+
+    async def send(self, commands: Sequence[Submitted]) -> None:
+        await asyncio.sleep(SLOWLY)
+        await self._log.send(commands)
+
+
+SLOWLY = 1.5
+
+
+async def test_a_reactor_whose_every_step_is_slow_is_not_taken_for_stuck(
+    on_postgres: Place, address: Address
+) -> None:
+    async with on_postgres.open(1, codec=CODEC) as log, engine_on(log), asking(log) as asker:
+        view = await known(log, address)
+        async with reacting(log, address):
+            await ask(asker, "1", newer(1))
+            await settled(log, asker, address)
+        async with view.join("killed") as folding:
+            while 0 not in await folding.granted():
+                pass
+            fold = await folding.take(0)
+            await ask(asker, "2", newer(2))
+            await fold.fold((await log_of(log))[fold.sequence :])
+            await fold.release()
+        barked = Event()
+        watchdog = Watchdog(2.5, end=barked.set)
+        slow: Any = Slow(log)
+        reactor = Reactor("slow", slow, view, watchdog=watchdog)
+        running = asyncio.create_task(reactor.run())
+        await settled(log, asker, address)
+        reactor.stop()
+        await running
+        watchdog.close()
+        assert not barked.is_set()
+        assert {"1": K.SUPERSEDED, "2": K.QUEUED} == await states(log)
 
 
 async def test_a_reactor_that_knows_nothing_any_more_repeats_nothing(

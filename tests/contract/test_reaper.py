@@ -1,14 +1,15 @@
 """What reapers promise on every log: what has lasted too long ends, once, and nobody is flooded."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from adapters.asking import Asker, asking
-from adapters.log import Log
+from adapters.log import Log, Unavailable
 from adapters.postgres.connection import Address, open_pool
 from adapters.postgres.views.due import DueQueries
 from adapters.postgres.views.view import address_of
@@ -139,6 +140,31 @@ async def test_what_is_due_still_is_not_sent_again_and_again(
             while rounds.asked < asked + 20:
                 await asyncio.sleep(0.02)
         assert before + 1 == await log.inbox_end(0)
+
+
+class Away:
+    """A log that is away the first three times."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self.times = 0
+
+    async def send(self, commands: Sequence[Submitted]) -> None:
+        self.times += 1
+        if self.times <= 3:
+            raise Unavailable("it is away")
+        await self._log.send(commands)
+
+
+async def test_what_could_not_be_sent_is_sent_in_the_next_round(
+    on_postgres: Place, address: Address
+) -> None:
+    async with on_postgres.open(1, codec=CODEC) as log, asking(log) as asker:
+        away: Any = Away(log)
+        async with engine_on(log), projecting(log, address), reaping(away, address):
+            await ask(asker, "1", opening(task("A", timeouts=SOON)))
+            await happened(log, TaskErrored)
+        assert 4 == away.times
 
 
 async def test_of_a_ticket_that_cannot_be_folded_nothing_is_due(
