@@ -37,6 +37,10 @@ class _Question(Struct, eq=False):
     wait: float = AGAIN
 
 
+SLOW = 1.0
+"""Seconds after which the next commands are sent beside those that are still on their way."""
+
+
 class Asker:
     """Asks many things at once; commands that wait at the same time are sent together."""
 
@@ -46,6 +50,7 @@ class Asker:
         self._questions: dict[UUID, list[_Question]] = {}
         self._outbox: list[Submitted] = []
         self._sending = asyncio.Event()
+        self._slow: set[asyncio.Task[None]] = set()
 
     async def ask(self, command: Submitted, timeout: float = 30.0) -> Answer:
         """The answer to *command*, refusals included.
@@ -82,12 +87,25 @@ class Asker:
             await self._sending.wait()
             self._sending.clear()
             commands, self._outbox = self._outbox, []
-            try:
-                await self._log.send(commands)
-            except Unavailable:
-                continue  # each is sent again until its asker gives up
-            except Exception:
-                await self._send_apart(commands)
+            sending = asyncio.create_task(self._send_some(commands))
+            self._slow.add(sending)
+            sending.add_done_callback(self._slow.discard)
+            await asyncio.wait({sending}, timeout=SLOW)
+
+    async def _send_some(self, commands: Sequence[Submitted]) -> None:
+        try:
+            await self._log.send(commands)
+        except Unavailable:
+            return  # each is sent again until its asker gives up
+        except Exception:
+            await self._send_apart(commands)
+
+    async def close(self) -> None:
+        """Send no more."""
+        for sending in self._slow:
+            sending.cancel()
+        if self._slow:
+            await asyncio.wait(self._slow)
 
     async def _send_apart(self, commands: Sequence[Submitted]) -> None:
         """One of them cannot be sent: say so to its asker, and send the others."""
@@ -149,3 +167,4 @@ async def asking(log: Log) -> AsyncIterator[Asker]:
             for task in tasks:
                 with suppress(asyncio.CancelledError):
                     await task
+            await asker.close()

@@ -14,10 +14,11 @@ from adapters.codec import DATA_LIMIT, Codec
 from adapters.kafka import records
 from adapters.kafka.connection import FAILURES, Address, running, translated
 from adapters.kafka.membership import KafkaMembership, joined
+from adapters.kafka.plain import Plain, plain
 from adapters.kafka.reading import Events, last_event
 from adapters.kafka.standing import standings
 from adapters.kafka.topics import prepare
-from adapters.log import Genesis, Standing
+from adapters.log import Genesis, Standing, Unavailable
 from domain.envelope import Answer, Recorded, Submitted, check, partition_of
 from domain.errors import TooLarge
 
@@ -41,7 +42,7 @@ async def open_log(
     """
     genesis = await prepare(address, partitions, replication)
     async with AsyncExitStack() as stack:
-        producer = await stack.enter_async_context(running(address.producer()))
+        producer = await stack.enter_async_context(plain(address))
         admin = await stack.enter_async_context(running(address.admin()))
         yield KafkaLog(address, codec, producer, admin, genesis, lease, clock)
 
@@ -53,7 +54,7 @@ class KafkaLog:
         self,
         address: Address,
         codec: Codec,
-        producer: Any,
+        producer: Plain,
         admin: Any,
         genesis: Sequence[Genesis],
         lease: float,
@@ -79,13 +80,25 @@ class KafkaLog:
             partition = partition_of(command.stream, self.partitions)
             record = command.stream.encode(), records.command(command, data)
             batches.setdefault(partition, []).append(record)
-        with translated():
-            sent = [
-                await self._producer.send_batch(batch, self._address.topic("commands"), partition=n)
-                for n, waiting in batches.items()
-                for batch in records.batches(self._producer, waiting)
-            ]
-            await asyncio.gather(*sent)
+        producer = self._producer.current
+        try:
+            with translated():
+                # Side by side: a partition whose leader is away must not hold the others up.
+                await asyncio.gather(
+                    *(self._send_to(producer, n, waiting) for n, waiting in batches.items())
+                )
+        except Unavailable:
+            self._producer.failed(producer)
+            raise
+
+    async def _send_to(
+        self, producer: Any, partition: int, waiting: Sequence[tuple[bytes, bytes]]
+    ) -> None:
+        sent = [
+            await producer.send_batch(batch, self._address.topic("commands"), partition=partition)
+            for batch in records.batches(producer, waiting)
+        ]
+        await asyncio.gather(*sent)
 
     @asynccontextmanager
     async def replies(self) -> AsyncIterator["KafkaReplies"]:

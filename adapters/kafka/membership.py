@@ -22,6 +22,7 @@ from aiokafka.structs import OffsetAndMetadata
 from adapters.codec import Codec
 from adapters.kafka.connection import FAILURES, REQUEST, Address, ended, started, translated
 from adapters.kafka.owner import KafkaOwner, Replier, producer
+from adapters.kafka.plain import Plain
 from adapters.kafka.settling import settled
 from adapters.log import ClockAhead, Fenced, Genesis, Unavailable, WrongLog
 
@@ -42,7 +43,7 @@ class KafkaMembership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokaf
         address: Address,
         codec: Codec,
         genesis: Sequence[Genesis],
-        plain: Any,
+        plain: Plain,
         admin: Any,
         name: str,
         lease: float,
@@ -183,10 +184,15 @@ class KafkaMembership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokaf
     async def _check_clock(self) -> None:
         """Compare this machine's clock with the broker's, which stamps what comes in."""
         before = self._clock()
-        with translated():
-            sent = await self._plain.send_and_wait(
-                self._address.topic("replies"), b"[]", b"clock", partition=0
-            )
+        plain = self._plain.current
+        try:
+            with translated():
+                sent = await plain.send_and_wait(
+                    self._address.topic("replies"), b"[]", b"clock", partition=0
+                )
+        except Unavailable:
+            self._plain.failed(plain)
+            raise
         ahead = before - datetime.fromtimestamp(sent.timestamp / 1e3, UTC)
         if ahead > CLOCK_AHEAD:
             raise ClockAhead(

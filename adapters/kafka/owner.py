@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from time import monotonic
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from adapters.codec import Codec
 from adapters.kafka import records
 from adapters.kafka.connection import FAILURES, RETRY, Address, ended, meaning, running, translated
 from adapters.kafka.kept import Unreadable
+from adapters.kafka.plain import Plain
 from adapters.kafka.reading import Events
 from adapters.log import (
     Decided,
@@ -221,22 +223,26 @@ def _noted(committed: OffsetAndMetadata) -> int | None:
 class Replier:
     """Sends answers to their askers behind the commit. One that is lost is asked for again."""
 
-    def __init__(self, address: Address, producer: Any, partitions: int) -> None:
+    def __init__(self, address: Address, plain: Plain, partitions: int) -> None:
         self._topic = address.topic("replies")
-        self._producer = producer
+        self._plain = plain
         self._partitions = partitions
 
     async def send(self, replies: Sequence[Reply]) -> None:
         """Put them on their way."""
         for partition, key, value in records.replies(replies, self._partitions):
+            producer = self._plain.current
             try:
-                sending = await self._producer.send(self._topic, value, key, partition)
+                sending = await producer.send(self._topic, value, key, partition)
             except FAILURES as error:
-                log.warning("replies_lost", error=str(error))
+                self._lost(producer, error)
                 return
-            sending.add_done_callback(_taken_note_of)
+            sending.add_done_callback(partial(self._taken_note_of, producer))
 
+    def _taken_note_of(self, producer: Any, sending: "asyncio.Future[Any]") -> None:
+        if not sending.cancelled() and (error := sending.exception()) is not None:
+            self._lost(producer, error)
 
-def _taken_note_of(sending: "asyncio.Future[Any]") -> None:
-    if not sending.cancelled() and sending.exception() is not None:
-        log.warning("replies_lost", error=str(sending.exception()))
+    def _lost(self, producer: Any, error: BaseException) -> None:
+        log.warning("replies_lost", error=str(error))
+        self._plain.failed(producer)

@@ -399,3 +399,14 @@ async def test_an_idle_engine_tells_the_group_how_far_it_is(place: KafkaPlace) -
         commands = TopicPartition(place.address.topic("commands"), 0)
         found = await admin.list_consumer_group_offsets(place.address.group, partitions=[commands])
     assert (end, "sequence=1") == (found[commands].offset, found[commands].metadata)
+
+
+async def test_a_producer_that_is_over_for_good_is_made_anew(place: KafkaPlace) -> None:
+    async with place.open(2) as log, engine_running(log), asking(log) as asker:
+        assert 1 == (await asker.ask(asked(Count(), "counter/1"), 20)).version
+        # As after a mistake of aiokafka's own: whatever it is given fails from now on.
+        over = log._producer.current  # type: ignore[attr-defined] # of this adapter alone
+        over._sender.sender_task.cancel()
+        await asyncio.wait({over._sender.sender_task})
+        assert 1 == (await asker.ask(asked(Count(), "counter/2"), 20)).version
+        assert over is not log._producer.current  # type: ignore[attr-defined] # the same
