@@ -65,7 +65,7 @@ def test_the_first_workflow_is_written_checked_and_submitted(
     assert f"{path} is written" in run("init", str(path))
     assert "4 tasks" in run("submit", str(path), "--check")
     [opened] = rows(run("submit", str(path), "--json"))
-    assert opened["ticket"].startswith("main-main-")
+    assert opened["ticket"].startswith(f"{Path.cwd().name}-")
     again = turnstile("init", str(path), **site.settings())
     assert (73, f"turnstile: {path} is there already\n  --force overwrites it.\n") == (
         again.returncode,
