@@ -25,6 +25,12 @@ OWN_TOPICS: Final = ("commands", "events", "replies", "dead")
 _COMMANDS: Final = {command.topic for decider in DECIDERS for command in decider.commands}
 
 
+_PLACE: Final = (
+    r"^[^\s:]+:([0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$"
+)
+"""`host:port`, up to port 65535."""
+
+
 class ConfigError(Exception):
     """The configuration is wrong; says which setting, and why."""
 
@@ -74,7 +80,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     """Of the log, for ever. Without a number a new log gets 8."""
     name: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9._:-]{1,64}\Z")] = "here"
     """The name of this process among its like, for people to read."""
-    http: Annotated[str, Meta(pattern=r"^[^\s:]+:[0-9]{1,5}$")] = "127.0.0.1:8080"
+    http: Annotated[str, Meta(pattern=_PLACE)] = "127.0.0.1:8080"
     """Where the API listens, `host:port`; port 0 is any that is free."""
     url: Annotated[str, Meta(pattern=r"\Ahttps?://[^\s]+\Z")] | None = None
     """Where the command line finds the API; without one, at `http`."""

@@ -25,10 +25,11 @@ STDIN: Final = "-"
 
 
 class Unreadable(Exception):
-    """{place}: {reason}"""
+    """There is no ticket at a place, for a reason; a file may be `missing`."""
 
-    def __init__(self, place: str, reason: str) -> None:
+    def __init__(self, place: str, reason: str, *, missing: bool = False) -> None:
         super().__init__(f"{place}: {reason}")
+        self.missing = missing
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -60,7 +61,7 @@ def _of_file(path: Path, format_: str | None) -> Iterator[Found]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise Unreadable(str(path), error.strerror or str(error)) from error
+        raise Unreadable(str(path), error.strerror or str(error), missing=True) from error
     kind = format_ or ENDINGS.get(path.suffix)
     if kind is None:
         raise Unreadable(str(path), f"it ends with none of {', '.join(ENDINGS)}: say its --format")

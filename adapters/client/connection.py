@@ -207,4 +207,6 @@ def _text(query: Query | None) -> httpx.QueryParams:
 
 
 def _said(error: Exception) -> str:
+    if isinstance(error, TimeoutError | httpx.TimeoutException):
+        return str(error) or "it takes too long"
     return str(error) or type(error).__name__

@@ -61,7 +61,7 @@ def file(tmp_path: Path, ticket: str, *tasks: str, **fields: Any) -> str:
 def test_the_first_workflow_is_written_checked_and_submitted(
     site: Site, run: Run, tmp_path: Path
 ) -> None:
-    path = tmp_path / "turnstile.toml"
+    path = tmp_path / "ticket.toml"
     assert f"{path} is written" in run("init", str(path))
     assert "4 tasks" in run("submit", str(path), "--check")
     [opened] = rows(run("submit", str(path), "--json"))
@@ -184,7 +184,11 @@ def test_a_ticket_is_watched_until_it_has_ended(site: Site, ticket: str) -> None
 
 
 def test_a_token_is_made_used_and_revoked(site: Site, run: Run, ticket: str) -> None:
-    token = run("token", "make", "carol", "--scope", "submit", "--days", "1").strip()
+    made = turnstile(
+        "token", "make", "carol", "--scope", "submit", "--days", "1", **site.settings()
+    )
+    token = made.stdout.strip()
+    assert "carol's, for submit" in made.stderr
     site.open(ticket, "build")
     refused = turnstile("cancel", ticket, **site.settings(), TURNSTILE_TOKEN=token)
     assert 77 == refused.returncode
@@ -212,7 +216,7 @@ def test_errors_have_a_status_and_say_what_to_do(
     for status, said, arguments, settings in (
         (66, "`turnstile tickets` lists", ("show", "none"), {}),
         (65, "needs[0]: there is no task 'x'", ("submit", wrong(tmp_path)), {}),
-        (65, "No such file", ("submit", "nowhere.toml"), {}),
+        (66, "No such file", ("submit", "nowhere.toml"), {}),
         (73, "exists already with another body", ("submit", file(tmp_path, ticket, "x")), {}),
         (
             69,

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
@@ -81,3 +82,18 @@ def test_people_are_told_where_it_is_and_what_they_may_do(reachable: Path) -> No
     assert "/v1/docs" in said[1]
     assert str(data / "token") in said[2]
     assert "turnstile doctor" in said[4]
+
+
+def test_a_bundled_server_that_dies_is_started_again(reachable: Path) -> None:
+    data = reachable / "up-again"
+    with running(data) as site:
+        site.open("1", "build")
+        note = data / "postgres" / "cluster" / "postmaster.pid"
+        os.kill(int(note.read_text().split()[0]), signal.SIGKILL)
+        deadline = monotonic() + PATIENCE
+        while 201 != site.owner.post("/v1/tickets", json=opening("2", "build")).status_code:
+            assert monotonic() < deadline
+        assert "1" == site.seen("1", 1)["ticket"]
+        assert "2" == site.seen("2", 1)["ticket"]
+        site.process.terminate()
+        assert 0 == site.process.wait(PATIENCE)

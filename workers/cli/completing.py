@@ -55,12 +55,12 @@ TICKET: Final = TicketId()
 @main.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    r"""Print what makes a SHELL complete commands, options and tickets.
+    """Print what makes a SHELL complete commands, options and tickets.
 
     \b
     bash: eval "$(turnstile completion bash)"        in ~/.bashrc
     zsh:  eval "$(turnstile completion zsh)"         in ~/.zshrc
     fish: turnstile completion fish | source         in ~/.config/fish/config.fish
-    """
+    """  # noqa: D301 - click's mark for lines that stay as they are
     kind: Any = get_completion_class(shell)
     click.echo(kind(main, {}, "turnstile", "_TURNSTILE_COMPLETE").source())

@@ -24,16 +24,23 @@ def doctor(in_json: bool) -> None:
     Ends with 0 if nothing is wrong, with 1 if something is, with 69 if the log is away.
     """
     config = configuration(quiet=True)
-    if config.database_url is None and not (Path(config.data) / "postgres").exists():
+    if config.database_url is None and not _is_there(config):
         hint = "`turnstile up` makes it; DATABASE_URL or TURNSTILE_DATA may name another."
         fail(EXIT_AWAY, f"there is no service in {config.data}", hint)
     worst: list[Level] = []
     try:
         run(_examine(config, worst, in_json=in_json))
-    except (TimeoutError, LogError) as error:
+    except (LogError, OSError) as error:
         hint = "Is it running, and is the address right? `turnstile config` shows what is in force."
         fail(EXIT_AWAY, str(error), hint)
     sys.exit(EXIT_FAILED if Level.WRONG in worst else 0)
+
+
+def _is_there(config: Config) -> bool:
+    try:
+        return (Path(config.data) / "postgres").exists()
+    except OSError as error:
+        fail(EXIT_AWAY, str(error), "It is another user's; TURNSTILE_DATA may name another.")
 
 
 async def _examine(config: Config, found: list[Level], *, in_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from typing import Any
 from uuid import UUID
 
@@ -135,7 +136,7 @@ def _row(event: Event) -> told.Row:
 
 
 def _tell_steps(steps: Sequence[Step]) -> None:
-    out = console()
+    out, there = console(), set[str]()
     for step in steps:
         time = f"{told.day(step.event.time)} {told.clock(step.event.time)}"
         out.print(
@@ -146,8 +147,17 @@ def _tell_steps(steps: Sequence[Step]) -> None:
                 step.event.what,
             )
         )
-        for change in step.changes:
-            out.print(_line(change))
+        for row, group in groupby(step.changes, lambda change: change.row):
+            changes = list(group)
+            if row not in there:
+                there.add(row)
+                state = next((c.after for c in changes if c.column in ("state", "outcome")), "")
+                out.print(
+                    Text.assemble((f"        {row}  ", "dim"), ("is there  ", "green"), state)
+                )
+            else:
+                for change in changes:
+                    out.print(_line(change))
 
 
 def _tell_state(folding: Replay) -> None:

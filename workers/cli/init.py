@@ -12,17 +12,17 @@ from workers.cli.talking import EXIT_CONFLICT, EXIT_MISSING, fail
 
 
 @main.command()
-@click.argument("file", type=click.Path(path_type=Path), default=Path("turnstile.toml"))
+@click.argument("file", type=click.Path(path_type=Path), default=Path("ticket.toml"))
 @click.option("--force", is_flag=True, help="Overwrite what is there.")
 def init(file: Path, force: bool) -> None:
-    """Write a first ticket with comments to FILE, turnstile.toml unless another is named."""
+    """Write a first ticket with comments to FILE, ticket.toml unless another is named."""
     template = files(__package__).joinpath("first_workflow.toml").read_text()
-    url = _git("remote", "get-url", "origin")
+    url, revision = _git("remote", "get-url", "origin"), _git("rev-parse", "HEAD") or "HEAD"
     content = template.format(
         file=file,
         project=_quoted(Path.cwd().name or "project"),
         name=_quoted(_git("branch", "--show-current") or "main"),
-        revision=_quoted(_git("rev-parse", "HEAD") or "HEAD"),
+        revision=_quoted(revision),
         url=f"url = {_quoted(url)}\n" if url and "@" not in url else "",
     )
     try:
@@ -32,6 +32,8 @@ def init(file: Path, force: bool) -> None:
         fail(EXIT_CONFLICT, f"{file} is there already", "--force overwrites it.")
     except OSError as error:
         fail(EXIT_MISSING, f"{file}: {error.strerror}")
+    if revision == "HEAD":
+        click.echo("There is no commit here: say in the file which revision it is.")
     click.echo(f"{file} is written. `turnstile submit {file} --watch` opens the ticket in it.")
 
 

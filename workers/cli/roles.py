@@ -1,6 +1,7 @@
 """The processes by role."""
 
 import asyncio
+import errno
 import os
 import signal
 import sys
@@ -89,7 +90,7 @@ def _greet(config: Config, address: str) -> None:
         f"Turnstile listens at http://{address}; Ctrl-C ends it.\n"
         f"  http://{address}/v1/docs   the API, to read and try\n"
         f"  {token_file(config.data)}   a token that may do everything; the command line uses it\n"
-        "  turnstile init, turnstile submit turnstile.toml --watch   a first ticket\n"
+        "  turnstile init, turnstile submit ticket.toml --watch   a first ticket\n"
         "  turnstile doctor   whether all is well; TURNSTILE_LOG_LEVEL=info tells more here",
         err=True,
     )
@@ -115,6 +116,8 @@ async def _serve(
             await role.run()
             log.info(f"{name}_stopped", name=config.name)
     except (LogError, CodecError, VersionGap, OSError) as error:
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+            click.echo("turnstile: --http or TURNSTILE_HTTP may name another address", err=True)
         log.critical(
             f"{name}_failed",
             error=str(error),

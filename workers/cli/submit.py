@@ -8,10 +8,11 @@ import msgspec
 from rich.text import Text
 
 from adapters.client import Accepted, Client, Opening, Rejected, TicketProducer
+from adapters.http.commands import Opening as ServerOpening
 from adapters.ticket_files import FORMATS, Found, Unreadable, found, schema
 from workers.cli import main
 from workers.cli.output import as_json, console, print_json
-from workers.cli.talking import EXIT_WRONG, fail, talk, talk_as
+from workers.cli.talking import EXIT_MISSING, EXIT_WRONG, fail, talk, talk_as
 from workers.cli.watching import follow
 
 
@@ -38,11 +39,11 @@ def submit(
     try:
         tickets = list(found(list(files), sys.stdin.buffer.read, format_))
     except Unreadable as error:
-        fail(EXIT_WRONG, str(error))
+        fail(EXIT_MISSING if error.missing else EXIT_WRONG, str(error))
     if id_ is not None:
         if len(tickets) != 1:
             raise click.UsageError(f"--id is for one ticket, and there are {len(tickets)}.")
-        tickets = [Found(tickets[0].place, msgspec.structs.replace(tickets[0].opening, id=id_))]
+        tickets = [_named(tickets[0], id_)]
     if watch and len(tickets) != 1:
         raise click.UsageError(f"--watch is for one ticket, and there are {len(tickets)}.")
     if check:
@@ -52,6 +53,15 @@ def submit(
         _submit_one(tickets[0], watch=watch, in_json=in_json)
     else:
         _submit_many(tickets, in_json=in_json)
+
+
+def _named(ticket: Found, id_: str) -> Found:
+    """The same under another id."""
+    try:
+        opening = msgspec.convert(msgspec.to_builtins(ticket.opening) | {"id": id_}, ServerOpening)
+    except msgspec.ValidationError:
+        raise click.UsageError("--id is 1-128 of A-Z a-z 0-9 . _ : -") from None
+    return Found(ticket.place, opening)
 
 
 def _submit_one(ticket: Found, *, watch: bool, in_json: bool) -> None:

@@ -39,6 +39,15 @@ _EXITS: Final[tuple[tuple[type[Exception], int], ...]] = (
     (errors.TurnstileError, EXIT_LATER),
 )
 
+_LISTS: Final = {
+    "unknown-ticket": "`turnstile tickets` lists what there is.",
+    "unknown-version": "`turnstile history` tells of every version.",
+    "unknown-token": "`turnstile token list` has their ids.",
+    "no-such-letter": "`turnstile dead` lists them.",
+    "http": "Is that an id? They are 1-128 of A-Z a-z 0-9 . _ : -",
+}
+"""Where to look for what there is, by what is not there."""
+
 PATIENCE: Final = 15.0
 """Seconds that the service may take to answer."""
 
@@ -103,7 +112,10 @@ def _status(error: Exception) -> int:
 def _next_step(error: Exception, config: Config, url: str) -> str:
     match error:
         case errors.Unavailable():
-            return f"Is it running? `turnstile up` starts it here; TURNSTILE_URL is {url}."
+            return (
+                f"Is it running at {url}? `turnstile up` starts it here, TURNSTILE_URL says where "
+                "else it is, and `turnstile doctor` what is wrong."
+            )
         case errors.NoAnswer():
             return "`turnstile doctor` says what is wrong; the same again is safe."
         case errors.Unauthenticated():
@@ -113,6 +125,6 @@ def _next_step(error: Exception, config: Config, url: str) -> str:
             )
         case errors.Forbidden():
             return "`turnstile token make NAME --scope …` makes one that may, by who is an admin."
-        case errors.NotFound():
-            return "`turnstile tickets` lists what there is."
+        case errors.NotFound(problem=problem):
+            return _LISTS.get(problem.kind, "")
     return ""

@@ -163,6 +163,7 @@ def print_ticket(row: Ticket, tasks: list[Task]) -> None:
         ("url", row.url or ""),
         ("labels", ", ".join(f"{name}={value}" for name, value in row.labels.items())),
         ("opened", Text.assemble(ago(row.opened_at), f" by {row.opened_by}")),
+        ("waits for", ", ".join(row.waits_for)),
         ("priority", str(row.priority) if row.priority else ""),
         ("deadline", "" if row.ended_at else ago(row.deadline)),
         ("ended", ago(row.ended_at)),

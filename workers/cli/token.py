@@ -51,6 +51,8 @@ def make(
             print_json(made)
         else:
             click.echo(made.token)
+            for_ = ", ".join(made.scopes)
+            click.echo(f"It is shown this once: {made.id}, {made.name}'s, for {for_}", err=True)
 
     talk(ask)
 

@@ -85,11 +85,16 @@ async def _live(client: Client, row: Ticket, changes: Changes) -> Ticket:
     """A picture that changes."""
     latest: list[Change] = []
     out = console()
-    with Live(console=out, refresh_per_second=8, transient=True) as live:
+    tasks: list[Task] = []
+
+    def picture() -> Group:
+        return _picture(row, tasks, latest)
+
+    with Live(get_renderable=picture, console=out, refresh_per_second=4, transient=True) as live:
         while True:
             row = await client.ticket(row.ticket, after=latest[-1].after if latest else None)
             tasks = [task async for task in client.tasks(row.ticket)]
-            live.update(_picture(row, tasks, latest))
+            live.refresh()
             if row.has_ended:
                 break
             latest = [*latest, *await _next(changes)][-LATEST:]

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import structlog
 
 from adapters.postgres.server.cluster import LOOK, Cluster, claimed
-from adapters.postgres.server.errors import AlreadyRunning
+from adapters.postgres.server.errors import AlreadyRunning, ServerError
 from adapters.postgres.server.programs import CACHE, Output, Programs, find
 
 # For an event store on one machine; what is not here has PostgreSQL's own default.
@@ -34,6 +34,7 @@ VOLATILE = {"fsync": "off", "full_page_writes": "off"}  # a power cut destroys i
 
 SILENCE = 60.0  # seconds that the server may take to write its note; recovery may take any time
 READY = 10.0  # seconds to wait for a server that another process starts
+AGAIN = 1.0  # seconds after which one that has died is started again
 PATIENT = 2.0  # seconds after which a start that still goes on, as in recovery, is mentioned
 ENDINGS = (  # fast, immediate (recovery at the next start), by force; seconds to wait for each
     (signal.SIGINT, 30.0),
@@ -84,7 +85,8 @@ async def bundled(
 async def shared(data: Path) -> AsyncIterator[str]:
     """The dsn of a server on *data*: of one that is there, or else of one of our own.
 
-    It ends with the process that started it, whoever else uses it.
+    It ends with the process that started it, whoever else uses it. One of our own that dies is
+    started again.
 
     Raises:
         ServerError: as `bundled` does.
@@ -94,13 +96,32 @@ async def shared(data: Path) -> AsyncIterator[str]:
         dsn = None
         while dsn is None:
             try:
-                dsn = (await stack.enter_async_context(bundled(data))).dsn
+                server = await stack.enter_async_context(bundled(data))
+                keeping = asyncio.create_task(_keep(server))
+                stack.push_async_callback(_over, keeping)
+                dsn = server.dsn
             except AlreadyRunning:
                 dsn = _running(data)
                 if dsn is None and time.monotonic() > deadline:
                     raise
                 await asyncio.sleep(LOOK)
         yield dsn
+
+
+async def _keep(server: "Server") -> None:
+    """Start it again whenever it has died."""
+    while True:
+        await server.wait()
+        await asyncio.sleep(AGAIN)
+        try:
+            await server.restart()
+        except ServerError as error:
+            log.critical("postgres does not start again", error=str(error))
+
+
+async def _over(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.wait({task})
 
 
 def _running(data: Path) -> str | None:
