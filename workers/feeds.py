@@ -25,6 +25,9 @@ ROOM_BYTES = 32 * 1024 * 1024
 PATIENCE = 0.5
 """Seconds for which those who are ahead wait for those who are behind."""
 
+ENDING = 5.0
+"""Seconds that the end of reading may take before it is asked for again."""
+
 IDLE = 1.0
 """Seconds after which one that has nothing to fold says that it is alive."""
 
@@ -46,8 +49,9 @@ class Feed:
 
     async def close(self) -> None:
         """Read no more."""
-        self._task.cancel()
-        await asyncio.wait({self._task})
+        while not self._task.done():
+            self._task.cancel()  # again and again: what is read with may have lost one
+            await asyncio.wait({self._task}, timeout=ENDING)
         if not self._task.cancelled():
             self._task.exception()  # whoever follows next meets it again
 

@@ -4,6 +4,9 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
+ENDING = 10.0
+"""Seconds that a task may take to end before it is asked to again."""
+
 
 class Grants(Protocol):
     """Says which partitions are to be served."""
@@ -59,10 +62,11 @@ async def _end(servings: dict[int, Serving], partitions: set[int]) -> None:
     ending = [servings[partition] for partition in partitions]
     for one in ending:
         one.stopping = True
-        if one.may_be_cancelled:
-            one.task.cancel()
-    if ending:
-        await asyncio.wait({one.task for one in ending})
+    while left := {one.task for one in ending if not one.task.done()}:
+        for one in ending:
+            if one.may_be_cancelled and not one.task.done():
+                one.task.cancel()  # again and again: a library below may have lost one
+        await asyncio.wait(left, timeout=ENDING)
     _reap(servings)
 
 

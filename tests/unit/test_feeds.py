@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from random import Random
 from typing import Any
@@ -155,3 +155,26 @@ async def test_whoever_comes_and_goes_gets_all_in_order(seed: int) -> None:
     async with asyncio.timeout(20):
         await asyncio.gather(*(follow(chance.choice((0, 0, 500, 1_500))) for _ in range(4)))
     assert 0 == log.under_way
+
+
+class Stubborn(Written):
+    """A log whose driver loses a cancellation, as some do."""
+
+    async def follow(
+        self, partition: int, after: int = 0, *, stored: bool = False
+    ) -> AsyncGenerator[Sequence[Stored], None]:
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
+        yield []
+
+
+async def test_a_feed_ends_though_a_cancellation_was_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeds, "ENDING", 0.01)
+    log: Any = Stubborn(0)
+    async with asyncio.timeout(10):
+        async with Feeds(log).reader(0, 0) as reader:
+            taking = asyncio.create_task(reader.next())
+            await asyncio.sleep(0)
+            taking.cancel()
+            await asyncio.wait({taking})
