@@ -84,10 +84,10 @@ class Shares:
             connection = self._connection = await connect(self._address)
         with translated():
             await connection.execute(SQL["join"], self.member, self._lease)
-            await connection.execute(self._renew, self.member, self._lease)
             members = [row["member"] for row in await connection.fetch(SQL["members"])]
             owners = {
-                row["partition"]: row["owner"] for row in await connection.fetch(SQL["owners"])
+                row["partition"]: row["owner"]
+                for row in await connection.fetch(SQL["owners"], self.member)
             }
         if self.member not in members:
             return frozenset()
@@ -95,6 +95,9 @@ class Shares:
         quota, more = divmod(len(owners), len(members))
         quota += rank < more
         mine = [partition for partition, owner in owners.items() if owner == self.member][:quota]
+        with translated():
+            # Not what is to be given up: where that has failed, the end of the lease does it.
+            await connection.execute(self._renew, self.member, self._lease, mine)
         free = [partition for partition, owner in owners.items() if owner is None]
         start = rank * len(free) // len(members)
         free = free[start:] + free[:start]  # so that not everybody reaches for the same

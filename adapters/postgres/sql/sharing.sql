@@ -3,13 +3,15 @@ INSERT INTO members (member, till) VALUES ($1, clock_timestamp() + $2::interval)
 ON CONFLICT (member) DO UPDATE SET till = excluded.till;
 
 -- name: renew
-UPDATE partitions SET owned_till = clock_timestamp() + $2::interval WHERE owner = $1;
+UPDATE partitions SET owned_till = clock_timestamp() + $2::interval
+WHERE owner = $1 AND partition = ANY ($3::integer[]);
 
 -- name: renew_idle
 -- Waits for nobody: what is locked is inside a transaction of its owner, which renews it itself.
 UPDATE partitions SET owned_till = clock_timestamp() + $2::interval
 WHERE partition IN (
-    SELECT partition FROM partitions WHERE owner = $1 FOR NO KEY UPDATE SKIP LOCKED
+    SELECT partition FROM partitions WHERE owner = $1 AND partition = ANY ($3::integer[])
+    FOR NO KEY UPDATE SKIP LOCKED
 );
 
 -- name: leave
@@ -19,7 +21,9 @@ DELETE FROM members WHERE member = $1 OR till < clock_timestamp() - interval '1 
 SELECT member FROM members WHERE till > clock_timestamp() ORDER BY member;
 
 -- name: owners
-SELECT partition, CASE WHEN owned_till > clock_timestamp() THEN owner END AS owner
+-- Who has which; what is ours stays so as long as nobody has taken it.
+SELECT partition,
+       CASE WHEN owned_till > clock_timestamp() OR owner = $1 THEN owner END AS owner
 FROM partitions ORDER BY partition;
 
 -- name: take
