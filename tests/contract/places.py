@@ -15,7 +15,7 @@ from adapters.postgres.connection import Address, connect
 from adapters.postgres.log import open_log
 from tests.contract.counter import CODEC
 
-LEASE = 0.6
+LEASE = 0.9
 
 
 class Place(Protocol):
