@@ -109,7 +109,7 @@ def _handler(endpoint: Endpoint, gate: Gate) -> Handler:
             given["body"] = read_body(await _body(request, BODY) or b"{}", endpoint.body)
         for name in endpoint.headers:
             given[argument(name)] = request.headers.get(name)
-        if not endpoint.reads:
+        if not endpoint.is_for_readers:
             given["asked"] = asked
         answer = await _awaited(endpoint.answer(**given))
         if isinstance(answer, Response):

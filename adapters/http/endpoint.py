@@ -82,8 +82,8 @@ class Endpoint(Struct, frozen=True):
         return self.name or self.answer.__name__
 
     @property
-    def reads(self) -> bool:
-        """Whether it changes nothing."""
+    def is_for_readers(self) -> bool:
+        """Whether whoever may read may ask it."""
         return self.scope is Scope.READ
 
 

@@ -83,7 +83,7 @@ def _operation(
                 {"name": name, "in": "header", "required": False, "schema": {"type": "string"}}
                 for name in one.headers
             ),
-            *(() if one.reads else _HEADERS),
+            *(() if one.method == "GET" else _HEADERS),
         ],
         "responses": {
             str(one.status): _content(
@@ -93,7 +93,9 @@ def _operation(
                 str(status): _content(
                     TITLES[status], CONTENT_TYPE, of[id(Problem)], examples.problem(status)
                 )
-                for status in sorted({*ALWAYS, *one.problems, *(() if one.reads else CHANGES)})
+                for status in sorted(
+                    {*ALWAYS, *one.problems, *(() if one.is_for_readers else CHANGES)}
+                )
             },
             **{
                 str(status): _content(
@@ -102,9 +104,9 @@ def _operation(
                 for status, kind in one.others
             },
         },
-        "security": [{"token": []}, *([{}] if one.reads else ())],
+        "security": [{"token": []}, *([{}] if one.is_for_readers else ())],
     }
-    if not one.reads:
+    if not one.is_for_readers:
         operation["description"] = f"Needs a token with the scope `{one.scope}`."
     if one.body is not None:
         body = _content("", "application/json", of[id(one.body)], _example(one, "body"))
