@@ -10,7 +10,7 @@ from adapters.asking import asking
 from adapters.log import Log
 from adapters.postgres.connection import Address, connect
 from tests.contract.live_site import CODEC, Served, Site, site
-from tests.contract.places import Place, taken
+from tests.contract.places import LEASE, Place, taken
 from tests.contract.test_projector import ask, engine_on, live
 from tests.unit.given import opening
 from workers.progress import Progress
@@ -60,7 +60,7 @@ async def test_an_owner_is_named_until_it_gives_the_partition_back(on_postgres: 
             assert one.owner is not None
             assert one.owner.startswith("rack-7-")
             assert one.lease is not None
-            assert 0 < one.lease <= 0.6
+            assert 0 < one.lease <= LEASE
             await owner.release()
         [one] = await log.standings()
         assert (None, None) == (one.owner, one.lease)
