@@ -112,10 +112,17 @@ class Cluster:
             self._give(Path(name))
             yield Path(name)
 
+    async def _clear_begun(self) -> None:
+        """Remove what was begun by who was killed over it; programs of its may write on a while."""
+        for begun in self.folder.glob("cluster.*"):
+            till = time.monotonic() + PATIENCE
+            while begun.exists() and time.monotonic() < till:
+                shutil.rmtree(begun, ignore_errors=True)
+                await asyncio.sleep(LOOK)
+
     async def prepare(self, programs: Programs, *, durable: bool) -> None:
         """Make the files at the first use; check that *programs* are the right ones for them."""
-        for begun in self.folder.glob("cluster.*"):  # by one who was killed over it
-            shutil.rmtree(begun, ignore_errors=True)
+        await self._clear_begun()
         if not self.path.exists():
             begun = Path(tempfile.mkdtemp(prefix="cluster.", dir=self.folder))
             self._give(begun)
