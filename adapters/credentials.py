@@ -1,6 +1,6 @@
 """The credential of an attempt: with it a task does what is its own, and nothing else.
 
-Nobody stores one. It says whose it is and is signed with a key that all API processes share; whether
+Nobody stores one. It says whose it is and is signed with a key that all API processes share. Whether
 the attempt is still the present one is asked at each use.
 """
 
