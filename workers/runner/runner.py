@@ -1,0 +1,361 @@
+"""A runner: registered under a name, it claims tasks, keeps their leases, and has them run.
+
+    registered ─► claims, as many as it has slots ─► attempts ─► reports
+                  beats: the leases of all attempts in one request; what was lost ends at once
+
+The service may be away for any time: attempts go on, reports wait, leases last as long.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from time import monotonic
+from typing import Final, Protocol
+from uuid import uuid4
+
+import structlog
+
+from adapters.client import errors
+from adapters.client.work import (
+    AttemptRef,
+    Beat,
+    Claimed,
+    Claims,
+    Registered,
+    Reported,
+    Returned,
+    Started,
+)
+from workers.runner.delivery import Delivery, Reports
+
+log = structlog.get_logger()
+
+WAIT: Final = 20.0
+"""Seconds that a claim waits for tasks; so often an idle runner is heard of."""
+
+AGAIN: Final = 1.0
+"""Seconds between tries while the service is away; a little more each time."""
+
+LONGEST: Final = 5.0
+"""Seconds between two of them, at most."""
+
+PREDECESSOR: Final = 60.0
+"""Seconds to wait for the end of another runner of this name: the service misses one sooner."""
+
+UNKNOWN: Final = 2
+"""Beats after which an attempt that is ours, and that we have never heard of, is handed back."""
+
+_REGISTER: Final = frozenset({"unknown-worker", "not-registered", "gone"})
+"""The kinds of refusal after which one registers again."""
+
+
+class Superseded(Exception):
+    """A newer runner of this home has taken over the worker {worker!r}."""
+
+    def __init__(self, worker: str) -> None:
+        super().__init__(str(self.__doc__).format(worker=worker))
+
+
+class Desk(Protocol):
+    """The service, as a runner asks it; see `adapters.client.work.WorkerClient`."""
+
+    async def register(
+        self, home: str, capabilities: Mapping[str, Sequence[str]], slots: int
+    ) -> Registered: ...
+    async def claim(self, tasks: int, wait: float, request: str) -> Claims: ...
+    async def beat(self, attempts: Sequence[AttemptRef]) -> Beat: ...
+    async def leave(self) -> None: ...
+
+
+Execute = Callable[[Claimed, Callable[[], None]], Awaitable[Reported]]
+"""Runs an attempt, says when the task's own code starts, and returns what is to be told of it.
+
+When it is cancelled the attempt ends at once, and nothing of it is left.
+"""
+
+
+class _Attempt:
+    """One that is under way: until it ends, is lost, or is handed back."""
+
+    def __init__(self, claimed: Claimed, task: "asyncio.Task[None]") -> None:
+        self.claimed = claimed
+        self.task = task
+        self.lost: str | None = None
+
+
+class Runner:
+    """Works until it is stopped, or `once`: as much as one claim gives."""
+
+    def __init__(
+        self,
+        worker: str,
+        desk: Desk,
+        delivery: Delivery,
+        execute: Execute,
+        *,
+        home: str,
+        capabilities: Mapping[str, Sequence[str]],
+        slots: int = 1,
+        once: bool = False,
+        wait: float = WAIT,
+        limit: float = 600.0,
+    ) -> None:
+        """*limit*: seconds for which attempts may go on when it is stopped."""
+        self._worker = worker
+        self._desk = desk
+        self._delivery = delivery
+        self._execute = execute
+        self._home = home
+        self._capabilities = capabilities
+        self._slots = slots
+        self._once = once
+        self._wait = wait
+        self._limit = limit
+        self._attempts: dict[tuple[str, int], _Attempt] = {}
+        self._unknown: dict[tuple[str, int], int] = {}
+        self._beat = 5.0
+        self._stopping = asyncio.Event()
+        self._handing_back = asyncio.Event()
+        self._ended = asyncio.Event()
+
+    def stop(self) -> None:
+        """Take no more, finish what is under way, and return from `run`; again: hand it back."""
+        if self._stopping.is_set():
+            self._handing_back.set()
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Work until stopped.
+
+        Raises Superseded, and Refused if it may not be this worker.
+        """
+        await self._register()
+        delivering = asyncio.create_task(self._delivery.run())
+        beating = asyncio.create_task(self._keep_beating())
+        working = asyncio.create_task(self._work())
+        try:
+            await asyncio.wait(
+                {delivering, beating, working}, return_when=asyncio.FIRST_COMPLETED
+            )
+            if working.done() and not working.exception():
+                self._delivery.close()
+                await asyncio.wait({delivering, beating}, return_when=asyncio.FIRST_COMPLETED)
+            for one in (delivering, beating, working):
+                if one.done():
+                    one.result()
+            await self._leave()
+        except errors.Conflict as error:
+            if error.problem.kind == "superseded-session":
+                raise Superseded(self._worker) from error
+            raise
+        finally:
+            for one in (working, beating, delivering):
+                one.cancel()
+            await self._end_all("the runner ends")
+            await asyncio.gather(working, beating, delivering, return_exceptions=True)
+
+    # ---------------------------------------------------------------------------- the service
+
+    async def _register(self) -> None:
+        """Be this worker; wait for the end of another one of this name, but not for ever."""
+        till, tries = monotonic() + PREDECESSOR, 0
+        while True:
+            try:
+                registered = await self._desk.register(
+                    self._home, self._capabilities, self._slots
+                )
+                break
+            except errors.Unanswered as error:
+                log.warning("service_away", reason=str(error))
+                till = monotonic() + PREDECESSOR
+            except errors.Conflict as error:
+                if error.problem.kind != "name-taken" or monotonic() > till:
+                    raise
+                log.warning("name_taken", worker=self._worker, reason=error.problem.detail)
+            tries += 1
+            if await self._pause(min(AGAIN * tries, LONGEST)):
+                return
+        self._beat = registered.beat
+        log.info(
+            "registered",
+            worker=self._worker,
+            slots=self._slots,
+            capabilities=self._capabilities,
+            version=registered.version,
+        )
+
+    async def _leave(self) -> None:
+        try:
+            await self._desk.leave()
+        except errors.TurnstileError as error:
+            log.warning("not_left", reason=str(error))
+
+    async def _pause(self, seconds: float) -> bool:
+        """Wait, and say whether we were stopped meanwhile."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    # ------------------------------------------------------------------------------- the work
+
+    async def _work(self) -> None:
+        """Claim and begin attempts until stopped, then see them end."""
+        while not self._stopping.is_set():
+            free = self._slots - len(self._attempts)
+            if free < 1:
+                await self._something_ends()
+                continue
+            for claimed in await self._claimed(free):
+                self._begin(claimed)
+            if self._once:
+                break
+        handing_back = asyncio.create_task(self._hand_back_in_time())
+        try:
+            while self._attempts:
+                await self._something_ends()
+        finally:
+            handing_back.cancel()
+
+    async def _something_ends(self) -> None:
+        """Wait until an attempt ends, or we are stopped while we had more to do."""
+        stopped = asyncio.create_task(self._stopping.wait())
+        self._ended.clear()
+        ended = asyncio.create_task(self._ended.wait())
+        waiting = {ended} if self._stopping.is_set() else {ended, stopped}
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        ended.cancel()
+
+    async def _claimed(self, tasks: int) -> Sequence[Claimed]:
+        """What there is for us, when there is something; the same request until it is answered."""
+        request = uuid4().hex
+        asking = asyncio.create_task(self._claims(tasks, self._wait, request))
+        stopped = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({asking, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if asking.done():
+                return asking.result()
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+        finally:
+            stopped.cancel()
+        for claimed in await self._claims(tasks, 0.0, request):  # what it may have been given
+            self._hand_back(claimed.ticket, claimed.spec.name, claimed.token)
+        return ()
+
+    async def _claims(self, tasks: int, wait: float, request: str) -> Sequence[Claimed]:
+        tries = 0
+        while True:
+            try:
+                return (await self._desk.claim(tasks, wait, request)).tasks
+            except errors.Unanswered as error:
+                log.warning("service_away", reason=str(error))
+            except errors.Refused as error:
+                if error.problem.kind in _REGISTER:
+                    await self._register()
+                elif not isinstance(error, errors.TooMany):
+                    raise
+            if self._stopping.is_set() and not self._attempts and tries:
+                return ()
+            tries += 1
+            await asyncio.sleep(min(AGAIN * tries, LONGEST))
+
+    def _begin(self, claimed: Claimed) -> None:
+        """Run it, unless it runs already: the same order twice is one."""
+        key = claimed.ticket, claimed.token
+        if key in self._attempts:
+            return
+        running = asyncio.create_task(self._run(claimed))
+        self._attempts[key] = _Attempt(claimed, running)
+
+    async def _run(self, claimed: Claimed) -> None:
+        ref = {"ticket": claimed.ticket, "task": claimed.spec.name, "token": claimed.token}
+        told = log.bind(**ref, attempt=claimed.attempt)
+        told.info("attempt_begins")
+        began = monotonic()
+
+        def started() -> None:
+            self._delivery.tell(Started(**ref))
+
+        try:
+            report = await self._execute(claimed, started)
+            await self._delivery.report(report, claimed.credential)
+            told.info(
+                "attempt_ended",
+                execution=report.execution,
+                outcome=report.outcome,
+                reason=report.reason,
+                seconds=round(monotonic() - began, 3),
+            )
+        except Exception as error:  # a mistake of ours: others may do better
+            told.critical("attempt_failed", exc_info=error)
+            self._delivery.tell(Returned(**ref, reason=f"the runner failed: {error!r}"[:1000]))
+        except asyncio.CancelledError:
+            attempt = self._attempts[claimed.ticket, claimed.token]
+            told.warning("attempt_dropped", reason=attempt.lost or "cancelled")
+        finally:
+            self._attempts.pop((claimed.ticket, claimed.token), None)
+            self._ended.set()
+
+    def _hand_back(self, ticket: str, task: str, token: int) -> None:
+        reason = f"{self._worker} drains" if self._stopping.is_set() else "never begun"
+        self._delivery.tell(Returned(ticket=ticket, task=task, token=token, reason=reason))
+
+    async def _hand_back_in_time(self) -> None:
+        """When there is no more time, or no more patience, give back what is under way."""
+        if not self._stopping.is_set():
+            await self._stopping.wait()  # once: attempts may take what they take
+        try:
+            async with asyncio.timeout(self._limit):
+                await self._handing_back.wait()
+        except TimeoutError:
+            pass
+        for attempt in list(self._attempts.values()):
+            claimed = attempt.claimed
+            await self._drop(attempt, f"{self._worker} drains")
+            self._hand_back(claimed.ticket, claimed.spec.name, claimed.token)
+
+    # ----------------------------------------------------------------------------- the leases
+
+    async def _keep_beating(self) -> None:
+        """Keep the leases of what is under way, and drop what was lost."""
+        while True:
+            await asyncio.sleep(self._beat)
+            if not self._attempts and not self._unknown:
+                continue
+            try:
+                beat = await self._desk.beat([AttemptRef(*key) for key in self._attempts])
+            except errors.Unanswered as error:
+                log.warning("service_away", reason=str(error))
+                continue
+            except errors.Refused as error:
+                if error.problem.kind not in _REGISTER:
+                    raise
+                await self._register()
+                continue
+            await self._obey(beat)
+
+    async def _obey(self, beat: Beat) -> None:
+        for lost in beat.lost:
+            if attempt := self._attempts.get((lost.ticket, lost.token)):
+                await self._drop(attempt, lost.reason)
+        seen: dict[tuple[str, int], int] = {}
+        for held in beat.held:
+            key = held.ticket, held.token
+            if key not in self._attempts:
+                seen[key] = self._unknown.get(key, 0) + 1
+                if seen[key] == UNKNOWN:
+                    self._hand_back(held.ticket, held.task, held.token)
+        self._unknown = seen
+
+    async def _drop(self, attempt: _Attempt, reason: str) -> None:
+        """End it at once: nothing is uploaded any more, and nothing reported."""
+        attempt.lost = reason
+        while not attempt.task.done():
+            attempt.task.cancel()  # again and again: a library below may have lost one
+            await asyncio.wait({attempt.task}, timeout=LONGEST)
+
+    async def _end_all(self, reason: str) -> None:
+        await asyncio.gather(*(self._drop(one, reason) for one in list(self._attempts.values())))
