@@ -51,6 +51,11 @@ SELECT * FROM tasks WHERE ticket = ANY ($1) AND rank IS NOT NULL;
 SELECT a.* FROM attempts AS a
 JOIN unnest($1::text[], $2::integer[]) AS wanted (ticket, token) USING (ticket, token);
 
+-- name: add_classes
+INSERT INTO classes (class, requires)
+SELECT * FROM unnest($1::text[], $2::json[]) AS c (class, requires) ORDER BY class
+ON CONFLICT DO NOTHING;
+
 -- name: update_tickets
 UPDATE tickets AS t
 SET state = c.state, priority = c.priority, sealed = c.sealed, deadline = c.deadline,
