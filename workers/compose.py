@@ -32,6 +32,7 @@ from adapters.postgres.views.history import open_history
 from adapters.postgres.views.reactor import open_reactor
 from adapters.postgres.views.tickets import open_tickets
 from adapters.postgres.views.view import address_of
+from adapters.postgres.views.workers import open_workers
 from adapters.requests import Desk
 from adapters.views import View
 from domain.decider import Deciders
@@ -250,11 +251,15 @@ async def _memory(service: Service, database: PostgresAddress) -> AsyncIterator[
 
 def views_of(config: Config) -> Sequence[str]:
     """The names of the views; where PostgreSQL keeps the log, that is its own archive."""
-    return ("tickets", "history") if config.kafka else ("tickets",)
+    return ("tickets", "workers", *(("history",) if config.kafka else ()))
 
 
 async def _tickets(service: Service, at: PostgresAddress) -> View:
     return await open_tickets(at, await _genesis(service.log), lease=service.config.lease)
+
+
+async def _workers(service: Service, at: PostgresAddress) -> View:
+    return await open_workers(at, await _genesis(service.log), lease=service.config.lease)
 
 
 async def _history(service: Service, at: PostgresAddress) -> View:
@@ -277,7 +282,7 @@ async def _genesis(log: Log) -> Sequence[Genesis]:
     return [await log.genesis(n) for n in range(log.partitions)]
 
 
-_OPENING: Final = {"tickets": _tickets, "history": _history, REACTOR: _reactor}
+_OPENING: Final = {"tickets": _tickets, "workers": _workers, "history": _history, REACTOR: _reactor}
 
 
 @asynccontextmanager
