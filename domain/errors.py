@@ -107,6 +107,10 @@ class SupersededSession(Conflict):
     """{field}: a newer process than {session!r} works as {worker!r}, and this one is to end."""
 
 
+class NotRegistered(Conflict):
+    """{field}: worker {worker!r} is to register before it asks for anything: {reason}."""
+
+
 class WorkerIsGone(Conflict):
     """Worker {worker!r} is gone ({reason}); it can be steered when it is back."""
 

@@ -60,11 +60,7 @@ def order(
 
 def is_avoided(candidate: Candidate, worker: str) -> bool:
     """Whether the task is left to other workers for now."""
-    return (
-        candidate.worker == worker
-        and candidate.created in UNLUCKY
-        and candidate.waited < AVOID
-    )
+    return candidate.worker == worker and candidate.created in UNLUCKY and candidate.waited < AVOID
 
 
 def rank(ready_at: datetime, priority: int, not_before: datetime | None = None) -> float:

@@ -128,9 +128,13 @@ class Claims:
 
     async def reserved(self, worker: str, request: str) -> Sequence[Reservation]:
         """What is still reserved for a request, and is for another while."""
-        return [
-            Reservation(*row) for row in await self._fetch("reserved", worker, request, LIFE)
-        ]
+        return [Reservation(*row) for row in await self._fetch("reserved", worker, request, LIFE)]
+
+    async def release(self, reserved: Sequence[Reservation]) -> None:
+        """Have these reserved no more."""
+        columns = [(one.ticket, one.task, one.request) for one in reserved]
+        with translated():
+            await self._pool.execute(SQL["release"], *map(list, zip(*columns, strict=True)))
 
     async def sweep(self) -> None:
         """Forget what has run out."""

@@ -91,9 +91,7 @@ class Granting:
             tokens |= await self.claim(request, open_)
         return await self.tell(request, tokens, await self._claims.details(list(tokens)))
 
-    async def grant(
-        self, request: Request, reserved: Sequence[Reservation]
-    ) -> tuple[Claimed, ...]:
+    async def grant(self, request: Request, reserved: Sequence[Reservation]) -> tuple[Claimed, ...]:
         """What the worker has got of what was reserved for it, if anything.
 
         Raises NoAnswer, Unavailable.
@@ -104,9 +102,7 @@ class Granting:
         )
         return await self.tell(request, tokens, details)
 
-    async def claim(
-        self, request: Request, reserved: Sequence[Reservation]
-    ) -> dict[Key, int]:
+    async def claim(self, request: Request, reserved: Sequence[Reservation]) -> dict[Key, int]:
         """The tokens of what the tickets let the worker have.
 
         Raises NoAnswer if not even one of them has answered.
@@ -227,15 +223,11 @@ class Granting:
 
     async def _end(self, ticket: str, task: str, token: int, worker: str, reason: str) -> None:
         """The task cannot run, and it is the workflow that is wrong: no runner need hear of it."""
-        report = c.Report(
-            task=task, token=token, execution=Execution.CONFIGURATION, reason=reason
-        )
+        report = c.Report(task=task, token=token, execution=Execution.CONFIGURATION, reason=reason)
         await self._reporter.send(ticket, report, worker)
 
 
-def inputs(
-    ticket: str, spec: TaskSpec, left: Mapping[Key, Sequence[Artifact]]
-) -> Sequence[Input]:
+def inputs(ticket: str, spec: TaskSpec, left: Mapping[Key, Sequence[Artifact]]) -> Sequence[Input]:
     """The artifacts that the task takes, each once."""
     found: dict[tuple[str, str], Input] = {}
     for takes in spec.takes:

@@ -58,6 +58,12 @@ UPDATE reservations SET until = now() + $3::interval
 WHERE request = $2 AND worker = $1 AND until > now()
 RETURNING ticket, task, since, worker, request;
 
+-- name: release
+-- Who asked has gone before it could be told.
+DELETE FROM reservations AS r
+USING unnest($1::text[], $2::text[], $3::text[]) AS c (ticket, task, request)
+WHERE r.ticket = c.ticket AND r.task = c.task AND r.request = c.request;
+
 -- name: sweep
 DELETE FROM reservations WHERE until < now() - interval '1 second';
 
