@@ -1,6 +1,6 @@
 """What answers over HTTP, put together: views, archive, engines, dead letters and tokens."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final
 
@@ -28,7 +28,11 @@ from adapters.http.tokens import TokenDesk
 from adapters.log import Log
 from adapters.postgres.archive import Archive
 from adapters.postgres.connection import Address, open_pool
+<<<<<<< HEAD
 from adapters.postgres.tokens import Tokens, prepare, signing_key
+=======
+from adapters.postgres.leases import leasing
+from adapters.postgres.tokens import Tokens, prepare
 from adapters.postgres.views.queries import TicketQueries
 from workers.first_token import first_token
 from workers.progress import Progress
@@ -36,23 +40,31 @@ from workers.progress import Progress
 POOL: Final = 8
 """Connections with which an API asks the views, and as many for the archive."""
 
+LEASING: Final = 4
+"""Connections with which an API keeps leases alive."""
+
 EACH_ITS_PLAN: Final = {"plan_cache_mode": "force_custom_plan"}
 """A plan for any value would walk all tickets for a rare one."""
 
 
 class Places(Struct, frozen=True):
-    """Where in the database the views of tickets, the events and the tokens are."""
+    """Where the views of tickets, the events and the tokens are; leases are beside the log's."""
 
+    database: Address
     tickets: Address
     archive: Address
     access: Address
 
 
 class Web(Struct, frozen=True):
-    """The application that a server serves, and who tells its streams."""
+    """The application that a server serves, who tells its streams, and what it notes meanwhile.
+
+    `hearing` says that heartbeats can come in. Raises Unavailable.
+    """
 
     application: Starlette
     live: Live | None = None
+    hearing: Callable[[], Awaitable[None]] | None = None
 
     def close(self) -> None:
         """End the answers that have no end of their own."""
@@ -78,6 +90,7 @@ async def open_web(
         open_pool(places.tickets, POOL, **EACH_ITS_PLAN) as views,
         open_pool(places.archive, POOL) as events,
         open_pool(places.access, 2) as secrets,
+        leasing(places.database, LEASING) as leases,
         open_live(
             *(places.tickets, places.archive, codec, genesis), streams=config.streams, bound=bound
         ) as live,
@@ -101,4 +114,4 @@ async def open_web(
         )
         credentials = Credentials(await signing_key(secrets, "attempts"))
         gate = Gate(tokens, credentials, reading_is_public=config.reading == "public")
-        yield Web(application(endpoints, gate, metrics.observing), live)
+        yield Web(application(endpoints, gate, metrics.observing), live, leases.hearing)

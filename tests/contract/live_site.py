@@ -19,6 +19,7 @@ from adapters.log import Log
 from adapters.postgres.connection import Address
 from adapters.postgres.dead import open_dead as postgres_dead
 from adapters.postgres.views.history import open_history
+from adapters.postgres.views.leases import open_leases
 from adapters.postgres.views.tickets import open_tickets
 from adapters.postgres.views.view import PostgresView, address_of
 from domain.kinds import DECIDERS
@@ -54,7 +55,10 @@ class Site:
 
     async def opened(self) -> Sequence[PostgresView]:
         genesis = await genesis_of(self.log)
-        views = [await open_tickets(self.views, genesis, lease=LEASE)]
+        views = [
+            await open_tickets(self.views, genesis, lease=LEASE),
+            await open_leases(address_of(self.address, "leases"), genesis, lease=LEASE),
+        ]
         if self.has_archive:
             views.append(await open_history(self.archive, genesis, CODEC, lease=LEASE))
         return views
@@ -81,7 +85,9 @@ class Site:
                     self.log,
                     CODEC,
                     postgres_dead(self.archive, self.log, CODEC),
-                    Places(self.views, self.archive, address_of(self.address, "access")),
+                    Places(
+                        self.address, self.views, self.archive, address_of(self.address, "access")
+                    ),
                     Progress(self.log, await self.opened()),
                     bound=bound,
                 )
