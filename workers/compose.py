@@ -194,6 +194,7 @@ def _web(service: Service, database: PostgresAddress) -> AbstractAsyncContextMan
     """What answers over HTTP."""
     places = Places(
         tickets=address_of(database, "tickets"),
+        workers=address_of(database, "workers"),
         archive=_archive(service, database),
         access=address_of(database, "access"),
     )
