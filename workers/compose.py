@@ -201,6 +201,7 @@ def _web(service: Service, database: PostgresAddress) -> AbstractAsyncContextMan
     places = Places(
         database=database,
         tickets=address_of(database, "tickets"),
+        workers=address_of(database, "workers"),
         archive=_archive(service, database),
         access=address_of(database, "access"),
     )

@@ -25,15 +25,15 @@ from adapters.http.metrics import Metrics
 from adapters.http.progress import Looking
 from adapters.http.tickets import TicketReading
 from adapters.http.tokens import TokenDesk
+from adapters.http.workers import WorkerCommands, WorkerReading
 from adapters.log import Log
 from adapters.postgres.archive import Archive
 from adapters.postgres.connection import Address, open_pool
-<<<<<<< HEAD
-from adapters.postgres.tokens import Tokens, prepare, signing_key
-=======
 from adapters.postgres.leases import leasing
-from adapters.postgres.tokens import Tokens, prepare
+from adapters.postgres.tokens import Tokens, prepare, signing_key
+from adapters.postgres.views.positions import following
 from adapters.postgres.views.queries import TicketQueries
+from adapters.postgres.views.workers import AtWork, Workers
 from workers.first_token import first_token
 from workers.progress import Progress
 
@@ -48,10 +48,14 @@ EACH_ITS_PLAN: Final = {"plan_cache_mode": "force_custom_plan"}
 
 
 class Places(Struct, frozen=True):
-    """Where the views of tickets, the events and the tokens are; leases are beside the log's."""
+    """Where the views of tickets and workers, the events and the tokens are.
+
+    Leases and claims are beside the log's `database`.
+    """
 
     database: Address
     tickets: Address
+    workers: Address
     archive: Address
     access: Address
 
@@ -94,16 +98,23 @@ async def open_web(
         open_live(
             *(places.tickets, places.archive, codec, genesis), streams=config.streams, bound=bound
         ) as live,
+        open_pool(places.workers, 2) as of_workers,
+        following(places.workers, live.bell) as workers_seen,
         asking(log) as asker,
         dead as letters,
     ):
         tokens = Tokens(secrets)
         await first_token(tokens, config.data)
-        reading = TicketReading(TicketQueries(views), Archive(events, codec))
+        archive = Archive(events, codec)
+        reading = TicketReading(TicketQueries(views), archive)
+        rows = Workers(of_workers)
+        at_work = WorkerReading(rows, AtWork(views), archive)
         metrics = Metrics(progress.glance, live.hub)
         endpoints = (
             *awaiting(reading.endpoints(), live.positions),
             *TicketCommands(asker).endpoints(),
+            *awaiting(at_work.endpoints(), workers_seen),
+            *WorkerCommands(asker, rows, workers_seen).endpoints(),
             *Streaming(live.hub, live.positions, log).endpoints(),
             *DeadLetterDesk(letters).endpoints(),
             *TokenDesk(tokens).endpoints(),

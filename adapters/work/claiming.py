@@ -111,6 +111,14 @@ class ClaimDesk:
             await self._look()
             await asyncio.sleep(PAUSE)
 
+    async def end(self) -> None:
+        """Whatever is still being claimed is given up."""
+        tasks = {served.task for served in self._served.values()}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
     def _ended(self, key: tuple[str, str], task: "asyncio.Task[Any]") -> None:
         del self._served[key]
         if not task.cancelled():
