@@ -1,7 +1,8 @@
 """What answers over HTTP, put together: views, archive, engines, dead letters and tokens."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Final
 
 from msgspec import Struct
@@ -25,6 +26,7 @@ from adapters.http.metrics import Metrics
 from adapters.http.progress import Looking
 from adapters.http.tickets import TicketReading
 from adapters.http.tokens import TokenDesk
+from adapters.http.work import WorkDesk, take_over
 from adapters.http.workers import WorkerCommands, WorkerReading
 from adapters.log import Log
 from adapters.postgres.archive import Archive
@@ -34,6 +36,9 @@ from adapters.postgres.tokens import Tokens, prepare, signing_key
 from adapters.postgres.views.positions import following
 from adapters.postgres.views.queries import TicketQueries
 from adapters.postgres.views.workers import AtWork, Workers
+from adapters.work.claiming import ClaimDesk
+from adapters.work.opening import open_work
+from adapters.work.secrets import NoSecrets
 from workers.first_token import first_token
 from workers.progress import Progress
 
@@ -61,19 +66,22 @@ class Places(Struct, frozen=True):
 
 
 class Web(Struct, frozen=True):
-    """The application that a server serves, who tells its streams, and what it notes meanwhile.
+    """The application that a server serves, who keeps answers open, and what it notes meanwhile.
 
     `hearing` says that heartbeats can come in. Raises Unavailable.
     """
 
     application: Starlette
     live: Live | None = None
+    desk: ClaimDesk | None = None
     hearing: Callable[[], Awaitable[None]] | None = None
 
     def close(self) -> None:
         """End the answers that have no end of their own."""
         if self.live is not None:
             self.live.hub.close()
+        if self.desk is not None:
+            self.desk.close()
 
 
 @asynccontextmanager
@@ -102,6 +110,7 @@ async def open_web(
         following(places.workers, live.bell) as workers_seen,
         asking(log) as asker,
         dead as letters,
+        AsyncExitStack() as stack,
     ):
         tokens = Tokens(secrets)
         await first_token(tokens, config.data)
@@ -109,12 +118,27 @@ async def open_web(
         reading = TicketReading(TicketQueries(views), archive)
         rows = Workers(of_workers)
         at_work = WorkerReading(rows, AtWork(views), archive)
+        credentials = Credentials(await signing_key(secrets, "attempts"))
+        work = await stack.enter_async_context(
+            open_work(
+                places.database,
+                live.bell,
+                asker=asker,
+                workers=rows,
+                leases=leases,
+                credentials=credentials,
+                secrets=NoSecrets(),
+            )
+        )
         metrics = Metrics(progress.glance, live.hub)
         endpoints = (
             *awaiting(reading.endpoints(), live.positions),
             *TicketCommands(asker).endpoints(),
             *awaiting(at_work.endpoints(), workers_seen),
-            *WorkerCommands(asker, rows, workers_seen).endpoints(),
+            *WorkerCommands(
+                asker, rows, workers_seen, partial(take_over, asker, leases)
+            ).endpoints(),
+            *WorkDesk(asker, work.desk, work.claims, leases).endpoints(),
             *Streaming(live.hub, live.positions, log).endpoints(),
             *DeadLetterDesk(letters).endpoints(),
             *TokenDesk(tokens).endpoints(),
@@ -123,6 +147,6 @@ async def open_web(
             *metrics.endpoints(),
             *docs.endpoints(),
         )
-        credentials = Credentials(await signing_key(secrets, "attempts"))
         gate = Gate(tokens, credentials, reading_is_public=config.reading == "public")
-        yield Web(application(endpoints, gate, metrics.observing), live, leases.hearing)
+        served = application(endpoints, gate, metrics.observing)
+        yield Web(served, live, work.desk, leases.hearing)

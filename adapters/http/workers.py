@@ -1,5 +1,6 @@
 """Endpoints of workers: who is there, what they are at, and how runners come and go."""
 
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
@@ -136,10 +137,18 @@ class WorkerReading:
 class WorkerCommands:
     """Asks engines, and says what they answer."""
 
-    def __init__(self, asker: Asker, workers: Workers, positions: Positions) -> None:
+    def __init__(
+        self,
+        asker: Asker,
+        workers: Workers,
+        positions: Positions,
+        arrived: Callable[[str, str], Awaitable[None]],
+    ) -> None:
+        """*arrived* hears of the worker and the session that have registered."""
         self._asker = asker
         self._workers = workers
         self._positions = positions
+        self._arrived = arrived
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """What can be done to workers, and what their runners do."""
@@ -189,6 +198,8 @@ class WorkerCommands:
         row = await self._workers.get(worker)
         if row is None:  # the view is being put in another's place
             raise Refusal(503, "unavailable", "What answers this is away; try again.")
+        if row.session == body.session:
+            await self._arrived(worker, body.session)
         return Registered(worker, answer.version, row.state, BEAT)
 
     async def leave(self, worker: str, body: c.Leave, asked: Asked) -> Steered:
