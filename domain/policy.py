@@ -136,6 +136,12 @@ def timeout(ticket: str, task: str, limit: Limit, token: int | None, due: dateti
     return _reaping(ticket, what, c.TimeOut(task=task, limit=limit, token=shown))
 
 
+def lost_lease(ticket: str, task: str, token: int, reason: str) -> Submitted:
+    """The ticket is told that the attempt's lease is lost."""
+    command = c.LoseLease(task=task, token=token, reason=reason)
+    return _reaping(ticket, f"{task} lease {token}", command)
+
+
 def _reaping(ticket: str, what: str, command: Command) -> Submitted:
     """Its id names what is due and when: later is another command, and sooner or twice is not."""
     return Submitted(

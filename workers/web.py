@@ -1,7 +1,8 @@
 """What answers over HTTP, put together: views, archive, engines, dead letters and tokens."""
 
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Final
 
 from msgspec import Struct
@@ -25,39 +26,62 @@ from adapters.http.metrics import Metrics
 from adapters.http.progress import Looking
 from adapters.http.tickets import TicketReading
 from adapters.http.tokens import TokenDesk
+from adapters.http.work import WorkDesk, take_over
+from adapters.http.workers import WorkerCommands, WorkerReading
 from adapters.log import Log
 from adapters.postgres.archive import Archive
 from adapters.postgres.connection import Address, open_pool
+from adapters.postgres.leases import leasing
 from adapters.postgres.tokens import Tokens, prepare, signing_key
+from adapters.postgres.views.positions import following
 from adapters.postgres.views.queries import TicketQueries
+from adapters.postgres.views.workers import AtWork, Workers
+from adapters.work.claiming import ClaimDesk
+from adapters.work.opening import open_work
+from adapters.work.secrets import NoSecrets
 from workers.first_token import first_token
 from workers.progress import Progress
 
 POOL: Final = 8
 """Connections with which an API asks the views, and as many for the archive."""
 
+LEASING: Final = 4
+"""Connections with which an API keeps leases alive."""
+
 EACH_ITS_PLAN: Final = {"plan_cache_mode": "force_custom_plan"}
 """A plan for any value would walk all tickets for a rare one."""
 
 
 class Places(Struct, frozen=True):
-    """Where in the database the views of tickets, the events and the tokens are."""
+    """Where the views of tickets and workers, the events and the tokens are.
 
+    Leases and claims are beside the log's `database`.
+    """
+
+    database: Address
     tickets: Address
+    workers: Address
     archive: Address
     access: Address
 
 
 class Web(Struct, frozen=True):
-    """The application that a server serves, and who tells its streams."""
+    """The application that a server serves, who keeps answers open, and what it notes meanwhile.
+
+    `hearing` says that heartbeats can come in. Raises Unavailable.
+    """
 
     application: Starlette
     live: Live | None = None
+    desk: ClaimDesk | None = None
+    hearing: Callable[[], Awaitable[None]] | None = None
 
     def close(self) -> None:
         """End the answers that have no end of their own."""
         if self.live is not None:
             self.live.hub.close()
+        if self.desk is not None:
+            self.desk.close()
 
 
 @asynccontextmanager
@@ -78,19 +102,43 @@ async def open_web(
         open_pool(places.tickets, POOL, **EACH_ITS_PLAN) as views,
         open_pool(places.archive, POOL) as events,
         open_pool(places.access, 2) as secrets,
+        leasing(places.database, LEASING) as leases,
         open_live(
             *(places.tickets, places.archive, codec, genesis), streams=config.streams, bound=bound
         ) as live,
+        open_pool(places.workers, 2) as of_workers,
+        following(places.workers, live.bell) as workers_seen,
         asking(log) as asker,
         dead as letters,
+        AsyncExitStack() as stack,
     ):
         tokens = Tokens(secrets)
         await first_token(tokens, config.data)
-        reading = TicketReading(TicketQueries(views), Archive(events, codec))
+        archive = Archive(events, codec)
+        reading = TicketReading(TicketQueries(views), archive)
+        rows = Workers(of_workers)
+        at_work = WorkerReading(rows, AtWork(views), archive)
+        credentials = Credentials(await signing_key(secrets, "attempts"))
+        work = await stack.enter_async_context(
+            open_work(
+                places.database,
+                live.bell,
+                asker=asker,
+                workers=rows,
+                leases=leases,
+                credentials=credentials,
+                secrets=NoSecrets(),
+            )
+        )
         metrics = Metrics(progress.glance, live.hub)
         endpoints = (
             *awaiting(reading.endpoints(), live.positions),
             *TicketCommands(asker).endpoints(),
+            *awaiting(at_work.endpoints(), workers_seen),
+            *WorkerCommands(
+                asker, rows, workers_seen, partial(take_over, asker, leases)
+            ).endpoints(),
+            *WorkDesk(asker, work.desk, work.claims, leases).endpoints(),
             *Streaming(live.hub, live.positions, log).endpoints(),
             *DeadLetterDesk(letters).endpoints(),
             *TokenDesk(tokens).endpoints(),
@@ -99,6 +147,6 @@ async def open_web(
             *metrics.endpoints(),
             *docs.endpoints(),
         )
-        credentials = Credentials(await signing_key(secrets, "attempts"))
         gate = Gate(tokens, credentials, reading_is_public=config.reading == "public")
-        yield Web(application(endpoints, gate, metrics.observing), live)
+        served = application(endpoints, gate, metrics.observing)
+        yield Web(served, live, work.desk, leases.hearing)

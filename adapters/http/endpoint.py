@@ -63,7 +63,8 @@ class Endpoint(Struct, frozen=True):
     `asked`. What is no JSON, whose type is `media`, it makes a Response of by itself, and so the
     `others`: problems that say more, by status. Where many of these bodies may come at once,
     `lines` answers those. What is `for_attempts` takes the credential of an attempt too, of the one
-    in its path if there is one; without a `scope` it takes nothing else.
+    in its path if there is one; without a `scope` it takes nothing else. What `waits` is given up
+    when who has asked goes away.
     """
 
     method: str
@@ -79,6 +80,7 @@ class Endpoint(Struct, frozen=True):
     others: tuple[tuple[int, Any], ...] = ()
     scope: Scope | None = Scope.READ
     for_attempts: bool = False
+    waits: bool = False
     status: int = 200
     lines: Lines | None = None
     name: str = ""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SQL = load("views")
 FORMAT = 2
-"""The form of the tables; another one is refused."""
+"""The form of the tables, unless a view says another; others are refused."""
 
 
 def address_of(log: Address, name: str) -> Address:
@@ -63,6 +63,25 @@ class Place:
                 if not moved:
                     raise self._held.lost()
                 yield connection
+        self.sequence, self.event = last.sequence, last.id
+
+    async def pass_over(self, last: Recorded) -> None:
+        """Have come to an event without any other change, in one statement. Raises Fenced.
+
+        Nobody is told: whoever waits for the position looks now and then.
+        """
+        with translated():
+            passed = await self.connection.fetchval(
+                SQL["pass_over"],
+                self.partition,
+                self._held.epoch,
+                self.sequence,
+                last.sequence,
+                last.id,
+                self._lease,
+            )
+        if passed is None:
+            raise self._held.lost()
         self.sequence, self.event = last.sequence, last.id
 
     async def check(self) -> None:
@@ -174,7 +193,12 @@ class PostgresFolding:
 
 
 async def prepare(
-    address: Address, tables: str, genesis: Sequence[Genesis], anew: str | None = None
+    address: Address,
+    tables: str,
+    genesis: Sequence[Genesis],
+    anew: str | None = None,
+    *,
+    form: int = FORMAT,
 ) -> None:
     """Make the tables of `sql/<tables>_tables.sql` where they are missing, for this log.
 
@@ -190,7 +214,7 @@ async def prepare(
                 # Not again where they are: an index that is there would be waited for, and whoever
                 # folds waits for us.
                 if not await connection.fetchval(SQL["are_there"], name):
-                    await _create(connection, name, tables, genesis)
+                    await _create(connection, name, tables, genesis, form)
                 found = await connection.fetch(SQL["partitions"])
     finally:
         await close(connection)
@@ -198,7 +222,7 @@ async def prepare(
         raise WrongLog(
             f"the views in schema {name!r} are of another log: drop it to have them folded anew"
         )
-    if {row["format"] for row in found} != {FORMAT}:
+    if {row["format"] for row in found} != {form}:
         raise WrongLog(
             f"the views in schema {name!r} have another form than this version folds: "
             f"{anew or f'`turnstile rebuild {tables}` folds them anew'}"
@@ -206,9 +230,9 @@ async def prepare(
 
 
 async def _create(
-    connection: "Connection", name: str, tables: str, genesis: Sequence[Genesis]
+    connection: "Connection", name: str, tables: str, genesis: Sequence[Genesis], form: int
 ) -> None:
     await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{name}"')
     await connection.execute(schema("view"))
     await connection.execute(schema(tables))
-    await connection.execute(SQL["create_partitions"], [one.id for one in genesis], FORMAT)
+    await connection.execute(SQL["create_partitions"], [one.id for one in genesis], form)
