@@ -1,5 +1,6 @@
-"""What a runner asks of a server: to be a worker under a name."""
+"""What a runner asks of a server: to be a worker under a name, tasks, and to be heard."""
 
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Annotated, Final, Self
 from uuid import UUID, uuid4
@@ -7,9 +8,11 @@ from uuid import UUID, uuid4
 from msgspec import Meta, Struct
 
 from .connection import Connection, path
+from .reporting import Answer, send
 from .rows import Steered
 from .steering import some
 from .workflow import Id, Requirements, encode_value
+from .working import AttemptRef, Beat, ClaimRequest, Claims, Heartbeat, Report
 
 PATIENCE: Final = 30.0
 """Seconds for which an answer is worth waiting."""
@@ -108,3 +111,38 @@ class WorkerClient:
             body=encode_value(some(session=self.session, reason=reason or None)),
             key=key or uuid4(),
         )
+
+    async def claim(
+        self, tasks: int = 1, *, wait: float = 0.0, request: UUID | None = None
+    ) -> Claims:
+        """So many tasks at most; if there is none, the first that come within `wait` seconds.
+
+        Where there was no answer, the same `request` gets what it would have got.
+        """
+        request = request or uuid4()
+        asked = ClaimRequest(session=self.session, request=str(request), tasks=tasks, wait=wait)
+        return await self.connection.ask(
+            "POST",
+            path("workers", self.worker, "claims"),
+            Claims,
+            body=encode_value(asked),
+            key=request,
+            held=wait,
+        )
+
+    async def beat(self, attempts: Iterable[tuple[str, int]] = ()) -> Beat:
+        """Be heard of, and keep these attempts, each a ticket and a token; at most 1,000."""
+        named = tuple(AttemptRef(ticket, token) for ticket, token in attempts)
+        return await self.connection.ask(
+            "POST",
+            path("workers", self.worker, "heartbeat"),
+            Beat,
+            body=encode_value(Heartbeat(session=self.session, attempts=named)),
+        )
+
+    async def report(self, reports: Sequence[Report]) -> list[Answer]:
+        """Say what has become of attempts, and hear of each in its order; repeat it at will.
+
+        Those that are Rejected with `stale-token` are of attempts that were lost.
+        """
+        return await send(self.connection, self.worker, self.session, reports)

@@ -11,12 +11,14 @@ import msgspec
 import pytest
 
 from adapters import client, dead
-from adapters.client import errors, rows, work, workflow
+from adapters.client import errors, rows, work, workflow, working
 from adapters.client.client import ENDINGS, Client
 from adapters.client.workflow import Opening, encode, encode_body
 from adapters.http import problems
 from adapters.http import workers as runners
 from adapters.http.tickets import Events, Happened, ThenTasks
+from adapters.http.work import Answers
+from adapters.work import words as said
 from domain import workflow as asked
 from domain.ticket import words
 from domain.ticket.automata import TICKET, TaskState, TicketState
@@ -85,6 +87,9 @@ def lenient(schema: Any) -> Any:
         (workflow.TaskSpec, asked.TaskSpec),
         (workflow.Precedence, words.Precedence),
         (work.Registration, runners.Registration),
+        (working.ClaimRequest, said.ClaimRequest),
+        (working.Heartbeat, said.Heartbeat),
+        (working.Reports, said.Reports),
     ],
 )
 def test_what_is_written_is_what_the_server_takes(ours: Any, theirs: Any) -> None:
@@ -92,8 +97,8 @@ def test_what_is_written_is_what_the_server_takes(ours: Any, theirs: Any) -> Non
 
 
 def test_a_ticket_that_is_opened_is_the_command_with_an_id() -> None:
-    said = fields(Opening)
-    assert fields(workflow.Body) | {"id": said["id"]} == said
+    whole = fields(Opening)
+    assert fields(workflow.Body) | {"id": whole["id"]} == whole
     assert fields(Open) == fields(workflow.Body)
 
 
@@ -109,6 +114,9 @@ def test_a_ticket_that_is_opened_is_the_command_with_an_id() -> None:
         (rows.Busy, runners.Busy),
         (rows.Steered, runners.Steered),
         (work.Registered, runners.Registered),
+        (working.Claims, said.Claims),
+        (working.Beat, said.Beat),
+        (working.Answers, Answers),
         (rows.DeadLetter, dead.Letter),
         (rows.Settlement, dead.Settlement),
         (rows.Content, dead.Content),
