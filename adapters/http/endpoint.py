@@ -1,6 +1,5 @@
 """An endpoint: what may be asked, what comes back, and who answers."""
 
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 from typing import Any, Final, Generic, TypeVar, get_args, get_origin
@@ -12,6 +11,7 @@ from starlette.datastructures import QueryParams
 from adapters.access import Scope
 from adapters.credentials import AttemptOf
 from domain.errors import Invalid
+from domain.faults import invalid, lowered
 from domain.ticket.commands import Instant
 from projections.queries import is_on_calendar
 
@@ -32,9 +32,6 @@ class Nothing(Struct, frozen=True):
 
 ROUTE: Final = "turnstile.route"
 """Under which a request's scope has the path as its endpoint declares it."""
-_ABOUT_FIELD: Final = re.compile(
-    r"Object (missing required|contains unknown) field `([^`]*)`"
-).match
 
 
 class Asked(Struct, frozen=True):
@@ -126,7 +123,7 @@ def _instant(name: str, text: str) -> datetime:
     try:
         found: datetime = msgspec.convert(text, Instant)
     except msgspec.ValidationError as error:
-        raise Invalid(field=name, reason=_lowered(str(error))) from error
+        raise Invalid(field=name, reason=lowered(str(error))) from error
     if not is_on_calendar(found):
         raise Invalid(field=name, reason="in UTC its year is none from 1 to 9999")
     return found
@@ -142,7 +139,7 @@ def read_body(body: bytes, kind: Any) -> Any:
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise _invalid(error) from error
+        raise invalid(error) from error
 
 
 def read_parameter(name: str, value: str, kind: Any) -> Any:
@@ -155,18 +152,4 @@ def converted(given: Any, kind: Any, *, strict: bool = False) -> Any:
     try:
         return msgspec.convert(given, kind, strict=strict)
     except msgspec.ValidationError as error:
-        raise _invalid(error) from error
-
-
-def _invalid(error: Exception) -> Invalid:
-    """What msgspec says, with the field apart."""
-    reason, _, path = str(error).partition(" - at `")
-    field = path.removeprefix("key` in `").rstrip("`").lstrip("$.")
-    if about := _ABOUT_FIELD(reason):
-        field = f"{field}.{about[2]}" if field else about[2]
-        reason = "it is missing" if about[1] == "missing required" else "there is no such field"
-    return Invalid(field=field or "body", reason=_lowered(reason))
-
-
-def _lowered(sentence: str) -> str:
-    return sentence if sentence[1:2].isupper() else sentence[:1].lower() + sentence[1:]
+        raise invalid(error) from error
