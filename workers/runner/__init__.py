@@ -1,0 +1,1 @@
+"""The runner: what a machine does that takes tasks from a service and runs them."""
