@@ -1,5 +1,6 @@
-"""What answers over HTTP, put together: views, archive, engines, dead letters and tokens."""
+"""What answers over HTTP, put together: views, archive, logs, engines, dead letters and tokens."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final
@@ -15,23 +16,31 @@ from adapters.dead import DeadLetters
 from adapters.http import automaton, docs
 from adapters.http.after import awaiting
 from adapters.http.app import application
+from adapters.http.artifacts import ArtifactDesk
 from adapters.http.commands import TicketCommands
 from adapters.http.dead import DeadLetterDesk
 from adapters.http.gate import Gate
 from adapters.http.live.hub import BOUND
 from adapters.http.live.opening import Live, open_live
 from adapters.http.live.stream import Streaming
+from adapters.http.log_stream import LogsMoved
+from adapters.http.logs import LogDesk, LogLimits
 from adapters.http.metrics import Metrics
 from adapters.http.progress import Looking
 from adapters.http.tickets import TicketReading
 from adapters.http.tokens import TokenDesk
 from adapters.log import Log
+from adapters.objects import open_objects
 from adapters.postgres.archive import Archive
 from adapters.postgres.connection import Address, open_pool
+from adapters.postgres.logs import Logs
+from adapters.postgres.logs import prepare as prepare_logs
 from adapters.postgres.tokens import Tokens, prepare, signing_key
+from adapters.postgres.views.attempts import AttemptQueries
 from adapters.postgres.views.queries import TicketQueries
 from workers.first_token import first_token
 from workers.progress import Progress
+from workers.settling import Settling
 
 POOL: Final = 8
 """Connections with which an API asks the views, and as many for the archive."""
@@ -41,11 +50,12 @@ EACH_ITS_PLAN: Final = {"plan_cache_mode": "force_custom_plan"}
 
 
 class Places(Struct, frozen=True):
-    """Where in the database the views of tickets, the events and the tokens are."""
+    """Where in the database the views of tickets, the events, the tokens and the logs are."""
 
     tickets: Address
     archive: Address
     access: Address
+    logs: Address
 
 
 class Web(Struct, frozen=True):
@@ -73,11 +83,14 @@ async def open_web(
 ) -> AsyncIterator[Web]:
     """Open what the application asks; *bound* bytes wait for each stream. Raises LogError."""
     await prepare(places.access)
+    await prepare_logs(places.logs)
+    objects = open_objects(config.store, config.data)
     genesis = [await log.genesis(n) for n in range(log.partitions)]
     async with (
         open_pool(places.tickets, POOL, **EACH_ITS_PLAN) as views,
         open_pool(places.archive, POOL) as events,
         open_pool(places.access, 2) as secrets,
+        open_pool(places.logs, POOL) as said,
         open_live(
             *(places.tickets, places.archive, codec, genesis), streams=config.streams, bound=bound
         ) as live,
@@ -88,10 +101,17 @@ async def open_web(
         await first_token(tokens, config.data)
         reading = TicketReading(TicketQueries(views), Archive(events, codec))
         metrics = Metrics(progress.glance, live.hub)
+        attempts = AttemptQueries(views)
+        logs = Logs(said, objects, places.logs.channel("logs"))
+        moved = LogsMoved(live.bell, logs.channel)
+        limits = LogLimits(usual=config.log_limit, most=config.log_most)
+        present = attempts.is_at_work
         endpoints = (
             *awaiting(reading.endpoints(), live.positions),
             *TicketCommands(asker).endpoints(),
             *Streaming(live.hub, live.positions, log).endpoints(),
+            *LogDesk(logs, attempts, present, live.hub, moved, limits).endpoints(),
+            *ArtifactDesk(objects, attempts, present, config.artifact_limit).endpoints(),
             *DeadLetterDesk(letters).endpoints(),
             *TokenDesk(tokens).endpoints(),
             *automaton.endpoints(),
@@ -101,4 +121,9 @@ async def open_web(
         )
         credentials = Credentials(await signing_key(secrets, "attempts"))
         gate = Gate(tokens, credentials, reading_is_public=config.reading == "public")
-        yield Web(application(endpoints, gate, metrics.observing), live)
+        settling = asyncio.create_task(Settling(logs, attempts.over).run())
+        try:
+            yield Web(application(endpoints, gate, metrics.observing), live)
+        finally:
+            settling.cancel()
+            await asyncio.wait({settling})
