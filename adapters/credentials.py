@@ -1,7 +1,7 @@
 """The credential of an attempt: with it a task does what is its own, and nothing else.
 
-Nobody stores one. It says whose it is and is signed with a key that all API processes share; whether
-the attempt is still the present one is asked at each use.
+Nobody stores one. It says whose it is, and is signed with a key that all API processes share.
+Whether the attempt is still the present one is asked at each use.
 """
 
 import hmac
