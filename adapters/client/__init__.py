@@ -7,6 +7,7 @@ async with Client() as client:
     ticket = await client.wait("tower-4711")
 """
 
+from .attempt import AttemptClient
 from .client import Client
 from .errors import (
     Conflict,
@@ -23,6 +24,7 @@ from .errors import (
     Unauthenticated,
     Unavailable,
 )
+from .logs import Artifact
 from .producer import TicketProducer
 from .rows import (
     Accepted,
@@ -43,7 +45,9 @@ from .workflow import Opening, Precedence, Run, Source, Subject, Takes, TaskSpec
 
 __all__ = [
     "Accepted",
+    "Artifact",
     "Attempt",
+    "AttemptClient",
     "Change",
     "Changes",
     "Client",

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from .connection import Connection, Query, path
+from .logs import Artifact, followed, pieces
 from .rows import Attempt, DeadLetter, Event, OpenedLetter, Page, Result, Task, Ticket, Token
 
 T = TypeVar("T")
@@ -144,6 +145,32 @@ class Reading:
             "after": after,
         }
         return self._pages(Result, path("results"), query)
+
+    def log(
+        self, ticket: str, of: str | int, *, start: int = 0, follow: bool = False
+    ) -> AsyncIterator[bytes]:
+        """What the newest attempt at a task has said, or the attempt of a token, in pieces.
+
+        It begins at byte `start`, or so many before the end if that is negative. To `follow` it
+        until it ends one names the token, and begins at the beginning or behind it.
+        """
+        if isinstance(of, str):
+            if follow:
+                raise ValueError("it is an attempt that is followed: name its token")
+            return pieces(self.connection, path("tickets", ticket, "tasks", of, "log"), start)
+        log = path("tickets", ticket, "attempts", str(of), "log")
+        if follow:
+            return followed(self.connection, f"{log}/stream", max(0, start))
+        return pieces(self.connection, log, start)
+
+    async def artifacts(self, ticket: str, token: int) -> tuple[Artifact, ...]:
+        """What the attempt of this token has left."""
+        artifacts = path("tickets", ticket, "attempts", str(token), "artifacts")
+        return (await self.connection.ask("GET", artifacts, Page[Artifact])).rows
+
+    def artifact(self, digest: str) -> AsyncIterator[bytes]:
+        """What has this digest, in pieces."""
+        return pieces(self.connection, path("artifacts", digest))
 
     async def automaton(self) -> dict[str, Any]:
         """Both automata: their states, and what leads from one to another."""

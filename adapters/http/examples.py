@@ -234,7 +234,7 @@ def problem(status: int) -> Any:
         409: ("ended", "The ticket has ended as passed: .", None),
         416: (
             "no-such-part",
-            "There are 15 bytes, and none of 'bytes=20-' is among them.",
+            "There are 15 bytes, none of 'bytes=20-'.",
             "Range",
         ),
         413: ("too-large", "body: 2097152 bytes are more than the 1048576 …", "body"),
@@ -263,6 +263,8 @@ _NOT_READY: Final = NotReady(
     behind=(_BEHIND,),
 )
 
+_SAID: Final = "$ make test\nok\n"
+
 _MISPLACED: Final = Misplaced(
     type=f"{BASE}log-gap",
     title=TITLES[409],
@@ -288,10 +290,10 @@ _ANSWERS: Final[Mapping[str, Any]] = {
     "metrics": _METRICS,
     "docs": "<!doctype html>…",
     "append_log": Appended(2049, 64 * 1024 * 1024),
-    **dict.fromkeys(("log", "task_log"), "$ make test\nok\n"),
+    **dict.fromkeys(("log", "task_log"), _SAID),
     "log_stream": (
         "retry: 1000\n\nid: 15\n"
-        f"data: {msgspec.json.encode(LogPart(0, b'$ make test\nok\n')).decode()}\n\n"
+        f"data: {msgspec.json.encode(LogPart(0, _SAID.encode())).decode()}\n\n"
     ),
     "put_artifact": Stored(PACKAGE.digest, PACKAGE.size),
     **dict.fromkeys(("artifact", "artifact_of_attempt"), "…"),

@@ -122,7 +122,7 @@ def _operation(
     elif not one.is_for_readers:
         operation["description"] = f"Needs a token with the scope `{one.scope}`."
     if one.raw is not None:
-        body = _content("", BYTES, {"type": "string", "format": "binary"}, examples.NONE)
+        body = _content("", BYTES, {"type": "string", "format": "binary"}, "…")
         operation["requestBody"] = {"content": body["content"]}
     if one.body is not None:
         body = _content("", "application/json", of[id(one.body)], _example(one, "body"))
@@ -154,7 +154,7 @@ _HEADERS: Final = [
 def _in_ranges(one: Endpoint) -> dict[str, Any]:
     """What else may be answered where a part may be asked for."""
     return {
-        "206": _content("A part of it", one.media, {"type": "string"}, examples.NONE),
+        "206": _content("A part of it", one.media, {"type": "string"}, "…"),
         "304": {"description": "It is what was known"},
     }
 

@@ -59,7 +59,7 @@ def part_of(size: int, tag: str, range_: str | None, if_range: str | None) -> Pa
         raise Refusal(
             416,
             "no-such-part",
-            f"There are {size} bytes, and none of {range_!r} is among them.",
+            f"There are {size} bytes, none of {range_!r}.",
             "Range",
             {"Content-Range": f"bytes */{size}"},
         )

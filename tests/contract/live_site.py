@@ -81,7 +81,12 @@ class Site:
                     self.log,
                     CODEC,
                     postgres_dead(self.archive, self.log, CODEC),
-                    Places(self.views, self.archive, address_of(self.address, "access")),
+                    Places(
+                        self.views,
+                        self.archive,
+                        address_of(self.address, "access"),
+                        address_of(self.address, "logs"),
+                    ),
                     Progress(self.log, await self.opened()),
                     bound=bound,
                 )

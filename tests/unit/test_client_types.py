@@ -11,10 +11,11 @@ import msgspec
 import pytest
 
 from adapters import client, dead
-from adapters.client import errors, rows, workflow
+from adapters.client import attempt, errors, logs, rows, workflow
 from adapters.client.client import ENDINGS, Client
 from adapters.client.workflow import Opening, encode, encode_body
-from adapters.http import problems
+from adapters.http import artifacts, log_stream, problems
+from adapters.http import logs as theirs
 from adapters.http.tickets import Events, Happened, ThenTasks
 from domain import workflow as asked
 from domain.ticket import words
@@ -101,6 +102,10 @@ def test_a_ticket_that_is_opened_is_the_command_with_an_id() -> None:
         (rows.Attempt, read.Attempt),
         (rows.Result, read.Result),
         (rows.Event, Happened),
+        (logs.Artifact, words.Artifact),
+        (logs.LogPart, log_stream.LogPart),
+        (attempt.Appended, theirs.Appended),
+        (attempt.Stored, artifacts.Stored),
         (rows.DeadLetter, dead.Letter),
         (rows.Settlement, dead.Settlement),
         (rows.Content, dead.Content),

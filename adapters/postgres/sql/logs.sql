@@ -1,18 +1,23 @@
 -- name: append
 -- Nothing comes back where the log is not at this start, has ended, or would be too long.
-WITH moved AS (
+WITH given (ticket, token, task, start, size, data, is_last, most) AS (
+    VALUES ($1::text, $2::integer, $3::text, $4::bigint, $5::integer, $6::bytea, $7::boolean,
+            $8::bigint)
+), moved AS (
     INSERT INTO logs AS log (ticket, token, task, size, most, ended_at)
-    SELECT $1, $2, $3, $5, $8, CASE WHEN $7 THEN now() END
-    WHERE ($4 = 0 AND $5 <= $8) OR EXISTS (SELECT FROM logs WHERE ticket = $1 AND token = $2)
+    SELECT ticket, token, task, size, most, CASE WHEN is_last THEN now() END FROM given
+    WHERE (start = 0 AND size <= most)
+       OR EXISTS (SELECT FROM logs WHERE ticket = $1 AND token = $2)
     ON CONFLICT (ticket, token) DO UPDATE
     SET size = log.size + $5, changed_at = now(), ended_at = CASE WHEN $7 THEN now() END
     WHERE log.size = $4 AND log.ended_at IS NULL AND log.size + $5 <= log.most
     RETURNING size, most, sealed, ended_at IS NOT NULL AS ended
 ), kept AS (
     INSERT INTO chunks (ticket, token, start, size, data)
-    SELECT $1, $2, $4, $5, $6 FROM moved WHERE $5 > 0
+    SELECT given.ticket, given.token, given.start, given.size, given.data FROM given, moved
+    WHERE given.size > 0
 )
-SELECT size, most, sealed, ended, pg_notify($9, $1 || '/' || $2) FROM moved
+SELECT size, most, sealed, ended, pg_notify($9::text, $1 || '/' || $2::text) FROM moved
 
 -- name: state
 SELECT size, most, sealed, ended_at IS NOT NULL AS ended FROM logs WHERE ticket = $1 AND token = $2
@@ -24,7 +29,7 @@ SELECT size, most, sealed, ended_at IS NOT NULL AS ended FROM logs WHERE ticket 
  WHERE ticket = $1 AND token = $2 AND start <= $3 ORDER BY start DESC LIMIT 1)
 UNION ALL
 (SELECT start, size, NULL, data FROM chunks
- WHERE ticket = $1 AND token = $2 AND start > $3 - $5 AND start < $4 ORDER BY start)
+ WHERE ticket = $1 AND token = $2 AND start > $3 - $5::integer AND start < $4 ORDER BY start)
 
 -- name: sealing
 SELECT id, size, sealed, segments, ended_at IS NOT NULL AS ended, settled
@@ -37,7 +42,7 @@ WHERE ticket = $1 AND token = $2 AND start >= $3 AND start < $4 ORDER BY start
 -- name: seal
 -- Who comes second changes nothing.
 WITH moved AS (
-    UPDATE logs SET sealed = $3 + $4, segments = segments + 1
+    UPDATE logs SET sealed = $3::bigint + $4::integer, segments = segments + 1
     WHERE ticket = $1 AND token = $2 AND sealed = $3 RETURNING segments - 1 AS n
 ), gone AS (
     DELETE FROM chunks
