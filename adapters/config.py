@@ -90,6 +90,15 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     """Whether anybody may read, or who has a token only."""
     streams: Annotated[int, Meta(ge=0, le=100_000)] = 1_000
     """Live streams that one API process has open, at most."""
+    store: Annotated[str, Meta(pattern=r"\A(?![a-z0-9]+://)|\As3://[^/\s]+")] = ""
+    """Where logs and artifacts are kept: a folder, or `s3://bucket/prefix`, whose endpoint, region
+    and keys the usual AWS_… variables say; without one, `objects` in `data`."""
+    log_limit: Annotated[int, Meta(ge=0, le=2**40)] = 64 * 1024 * 1024
+    """Bytes of an attempt's log, at most, for a task that does not say itself."""
+    log_most: Annotated[int, Meta(ge=0, le=2**40)] = 1024 * 1024 * 1024
+    """Bytes of an attempt's log that a task can have, whatever it says."""
+    artifact_limit: Annotated[int, Meta(ge=0, le=2**43)] = 2 * 1024 * 1024 * 1024
+    """Bytes of one artifact, at most."""
     lease: Annotated[float, Meta(gt=0, le=3_600)] = 6.0
     """Seconds after which an engine that is not heard of loses its partitions. Kafka's brokers
     take 6 at the least, unless configured."""

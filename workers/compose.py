@@ -204,6 +204,7 @@ def _web(service: Service, database: PostgresAddress) -> AbstractAsyncContextMan
         workers=address_of(database, "workers"),
         archive=_archive(service, database),
         access=address_of(database, "access"),
+        logs=address_of(database, "logs"),
     )
     dead = _dead(service, database)
     return open_web(service.config, service.log, service.codec, dead, places, service.progress())

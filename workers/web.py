@@ -1,5 +1,6 @@
-"""What answers over HTTP, put together: views, archive, engines, dead letters and tokens."""
+"""What answers over HTTP, put together: views, archive, logs, engines, dead letters and tokens."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -16,12 +17,15 @@ from adapters.dead import DeadLetters
 from adapters.http import automaton, docs
 from adapters.http.after import awaiting
 from adapters.http.app import application
+from adapters.http.artifacts import ArtifactDesk
 from adapters.http.commands import TicketCommands
 from adapters.http.dead import DeadLetterDesk
 from adapters.http.gate import Gate
 from adapters.http.live.hub import BOUND
 from adapters.http.live.opening import Live, open_live
 from adapters.http.live.stream import Streaming
+from adapters.http.log_stream import LogsMoved
+from adapters.http.logs import LogDesk, LogLimits
 from adapters.http.metrics import Metrics
 from adapters.http.progress import Looking
 from adapters.http.tickets import TicketReading
@@ -29,10 +33,14 @@ from adapters.http.tokens import TokenDesk
 from adapters.http.work import WorkDesk, take_over
 from adapters.http.workers import WorkerCommands, WorkerReading
 from adapters.log import Log
+from adapters.objects import open_objects
 from adapters.postgres.archive import Archive
 from adapters.postgres.connection import Address, open_pool
 from adapters.postgres.leases import leasing
+from adapters.postgres.logs import Logs
+from adapters.postgres.logs import prepare as prepare_logs
 from adapters.postgres.tokens import Tokens, prepare, signing_key
+from adapters.postgres.views.attempts import AttemptQueries
 from adapters.postgres.views.positions import following
 from adapters.postgres.views.queries import TicketQueries
 from adapters.postgres.views.workers import AtWork, Workers
@@ -41,6 +49,7 @@ from adapters.work.opening import open_work
 from adapters.work.secrets import NoSecrets
 from workers.first_token import first_token
 from workers.progress import Progress
+from workers.settling import Settling
 
 POOL: Final = 8
 """Connections with which an API asks the views, and as many for the archive."""
@@ -63,6 +72,7 @@ class Places(Struct, frozen=True):
     workers: Address
     archive: Address
     access: Address
+    logs: Address
 
 
 class Web(Struct, frozen=True):
@@ -97,12 +107,15 @@ async def open_web(
 ) -> AsyncIterator[Web]:
     """Open what the application asks; *bound* bytes wait for each stream. Raises LogError."""
     await prepare(places.access)
+    await prepare_logs(places.logs)
+    objects = open_objects(config.store, config.data)
     genesis = [await log.genesis(n) for n in range(log.partitions)]
     async with (
         open_pool(places.tickets, POOL, **EACH_ITS_PLAN) as views,
         open_pool(places.archive, POOL) as events,
         open_pool(places.access, 2) as secrets,
         leasing(places.database, LEASING) as leases,
+        open_pool(places.logs, POOL) as said,
         open_live(
             *(places.tickets, places.archive, codec, genesis), streams=config.streams, bound=bound
         ) as live,
@@ -131,6 +144,11 @@ async def open_web(
             )
         )
         metrics = Metrics(progress.glance, live.hub)
+        attempts = AttemptQueries(views)
+        logs = Logs(said, objects, places.logs.channel("logs"))
+        moved = LogsMoved(live.bell, logs.channel)
+        limits = LogLimits(usual=config.log_limit, most=config.log_most)
+        present = leases.present
         endpoints = (
             *awaiting(reading.endpoints(), live.positions),
             *TicketCommands(asker).endpoints(),
@@ -140,6 +158,8 @@ async def open_web(
             ).endpoints(),
             *WorkDesk(asker, work.desk, work.claims, leases).endpoints(),
             *Streaming(live.hub, live.positions, log).endpoints(),
+            *LogDesk(logs, attempts, present, live.hub, moved, limits).endpoints(),
+            *ArtifactDesk(objects, attempts, present, config.artifact_limit).endpoints(),
             *DeadLetterDesk(letters).endpoints(),
             *TokenDesk(tokens).endpoints(),
             *automaton.endpoints(),
@@ -149,4 +169,9 @@ async def open_web(
         )
         gate = Gate(tokens, credentials, reading_is_public=config.reading == "public")
         served = application(endpoints, gate, metrics.observing)
-        yield Web(served, live, work.desk, leases.hearing)
+        settling = asyncio.create_task(Settling(logs, attempts.over).run())
+        try:
+            yield Web(served, live, work.desk, leases.hearing)
+        finally:
+            settling.cancel()
+            await asyncio.wait({settling})

@@ -7,6 +7,7 @@ async with Client() as client:
     ticket = await client.wait("tower-4711")
 """
 
+from .attempt import AttemptClient
 from .client import Client
 from .errors import (
     Conflict,
@@ -63,6 +64,7 @@ __all__ = [
     "Accepted",
     "Artifact",
     "Attempt",
+    "AttemptClient",
     "Beat",
     "Busy",
     "CaseResult",

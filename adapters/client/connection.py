@@ -141,7 +141,7 @@ class Connection:
         path: str,
         *,
         query: Query | None = None,
-        body: bytes | None = None,
+        body: bytes | AsyncIterator[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
         silence: float = SILENCE,
     ) -> AsyncIterator[httpx.Response]:

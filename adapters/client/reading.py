@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from .connection import Connection, Query, path
+from .logs import followed, pieces
 from .rows import (
     Attempt,
     Busy,
@@ -18,6 +19,7 @@ from .rows import (
     Token,
     Worker,
 )
+from .working import Artifact
 
 T = TypeVar("T")
 
@@ -182,6 +184,32 @@ class Reading:
         """A worker, with the attempts that it has under way."""
         query = {"after": after}
         return await self.connection.ask("GET", path("workers", worker), Busy, query=query)
+
+    def log(
+        self, ticket: str, of: str | int, *, start: int = 0, follow: bool = False
+    ) -> AsyncIterator[bytes]:
+        """What the newest attempt at a task has said, or the attempt of a token, in pieces.
+
+        It begins at byte `start`, or so many before the end if that is negative. To `follow` it
+        until it ends one names the token, and begins at the beginning or behind it.
+        """
+        if isinstance(of, str):
+            if follow:
+                raise ValueError("it is an attempt that is followed: name its token")
+            return pieces(self.connection, path("tickets", ticket, "tasks", of, "log"), start)
+        log = path("tickets", ticket, "attempts", str(of), "log")
+        if follow:
+            return followed(self.connection, f"{log}/stream", max(0, start))
+        return pieces(self.connection, log, start)
+
+    async def artifacts(self, ticket: str, token: int) -> tuple[Artifact, ...]:
+        """What the attempt of this token has left."""
+        artifacts = path("tickets", ticket, "attempts", str(token), "artifacts")
+        return (await self.connection.ask("GET", artifacts, Page[Artifact])).rows
+
+    def artifact(self, digest: str) -> AsyncIterator[bytes]:
+        """What has this digest, in pieces."""
+        return pieces(self.connection, path("artifacts", digest))
 
     async def automaton(self) -> dict[str, Any]:
         """The automata: their states, and what leads from one to another."""

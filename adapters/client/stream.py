@@ -168,10 +168,7 @@ class Changes:
             self._opened.set()
 
     async def _messages(self) -> AsyncGenerator[Message]:
-        """What one connection tells: each message once it is whole.
-
-        After the HTML Living Standard, 9.2.6.
-        """
+        """What one connection tells."""
         headers = {
             "accept": "text/event-stream",
             "accept-encoding": "identity",  # who compresses on the way may wait for more
@@ -182,21 +179,28 @@ class Changes:
         streaming = self._connection.streaming(
             "GET", path("stream"), query=self._query, headers=headers, silence=SILENCE
         )
-        async with streaming as answer, aclosing(lines(answer)) as read:
+        async with streaming as answer, aclosing(messages(answer)) as read:
             kind = answer.headers.get("content-type", "")
             if not kind.startswith("text/event-stream"):
                 raise TurnstileError(f"{answer.request.url} is no stream of events but {kind!r}")
-            message = Message()
-            async for line in read:
-                name, _, value = line.partition(b":")
-                value = value.removeprefix(b" ")
-                if not line:
-                    yield message
-                    message = Message()
-                elif name == b"data":
-                    message.data += b"\n" + value if message.data else value
-                elif name == b"id" and b"\0" not in value:
-                    message.id = value.decode()
-                elif name == b"retry":
-                    with suppress(ValueError):
-                        message.retry = int(value) / 1e3
+            async for message in read:
+                yield message
+
+
+async def messages(answer: httpx.Response) -> AsyncGenerator[Message]:
+    """Each message once it is whole. After the HTML Living Standard, 9.2.6."""
+    async with aclosing(lines(answer)) as read:
+        message = Message()
+        async for line in read:
+            name, _, value = line.partition(b":")
+            value = value.removeprefix(b" ")
+            if not line:
+                yield message
+                message = Message()
+            elif name == b"data":
+                message.data += b"\n" + value if message.data else value
+            elif name == b"id" and b"\0" not in value:
+                message.id = value.decode()
+            elif name == b"retry":
+                with suppress(ValueError):
+                    message.retry = int(value) / 1e3

@@ -1,7 +1,7 @@
 """The application: a route for each endpoint, and a problem for whatever goes wrong."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -18,10 +18,12 @@ from adapters.asking import NoAnswer
 from adapters.http import problems
 from adapters.http.endpoint import (
     ROUTE,
+    WORDS,
     Asked,
     Endpoint,
     Lines,
     Nothing,
+    Raw,
     argument,
     read_body,
     read_parameter,
@@ -101,12 +103,15 @@ def _handler(endpoint: Endpoint, gate: Gate) -> Handler:
         if endpoint.lines is not None and _media_type(request) == LINES:
             return await _many(request, endpoint.lines, asked)
         given: dict[str, Any] = {
-            name: read_parameter(name, value, Id) for name, value in request.path_params.items()
+            name: read_parameter(name, value, WORDS.get(name, Id))
+            for name, value in request.path_params.items()
         }
         if endpoint.query is not None:
             given["query"] = query
         if endpoint.body is not None:
             given["body"] = read_body(await _body(request, BODY) or b"{}", endpoint.body)
+        if endpoint.raw is not None:
+            given["body"] = await _raw(request, endpoint.raw)
         for name in endpoint.headers:
             given[argument(name)] = request.headers.get(name)
         if not endpoint.is_for_readers:
@@ -161,6 +166,24 @@ async def _body(request: Request, limit: int) -> bytes:
         if len(parts) > limit:
             raise TooLarge(field="body", size=len(parts), limit=limit)
     return bytes(parts)
+
+
+async def _raw(request: Request, raw: Raw) -> bytes | AsyncIterator[bytes]:
+    """What was sent, as it is. Raises TooLarge, at once where that is known."""
+    said = request.headers.get("Content-Length", "")
+    if said.isdecimal() and int(said) > raw.limit:
+        raise TooLarge(field="body", size=int(said), limit=raw.limit)
+    return _parts(request, raw.limit) if raw.streamed else await _body(request, raw.limit)
+
+
+async def _parts(request: Request, limit: int) -> AsyncIterator[bytes]:
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size > limit:
+            raise TooLarge(field="body", size=size, limit=limit)
+        if part:
+            yield part
 
 
 async def _refused(request: Request, error: Exception) -> Response:

@@ -15,6 +15,10 @@ from adapters.http.problems import BASE, CONTENT_TYPE, TITLES, Problem
 PATIENCE = 60.0
 """Seconds in which a request, its body too, must have come."""
 
+PACE: Final = 1024 * 1024
+"""Bytes with which a request that is not all there has that time once more: a large body may take
+long, but not for ever."""
+
 HEAD: Final = 64 * 1024
 """Bytes of a request's line and headers, at most, behind those that came with its first."""
 
@@ -28,6 +32,7 @@ class Connection(HttpToolsProtocol):
     _begun = 0
     _is_head = True
     _size = 0
+    _came = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """The first request may take so long from now."""
@@ -43,6 +48,7 @@ class Connection(HttpToolsProtocol):
         """Some of a request, or several."""
         if self._due is None:
             self._set_due()
+        self._came += len(data)
         begun, was_head = self._begun, self._is_head
         super().data_received(data)
         if was_head and self._is_head and begun == self._begun:
@@ -72,6 +78,7 @@ class Connection(HttpToolsProtocol):
         self._refuse(400, "http", msg)
 
     def _set_due(self) -> None:
+        self._came = 0
         self._due = self.loop.call_later(PATIENCE, self._late)
 
     def _unset_due(self) -> None:
@@ -83,6 +90,8 @@ class Connection(HttpToolsProtocol):
         self._due = None
         if self._answers and not self.cycle.more_body:
             self._set_due()  # what is incomplete is a request behind the one being answered
+        elif self._begun and (self._came >= PACE or self.flow.read_paused):
+            self._set_due()  # it comes, or it is we who take it slowly
         elif self._begun:
             detail = f"The request has not come within {PATIENCE:g} s."
             self._refuse(408, "too-slow", detail)

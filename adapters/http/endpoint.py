@@ -1,6 +1,6 @@
 """An endpoint: what may be asked, what comes back, and who answers."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any, Final, Generic, TypeVar, get_args, get_origin
 
@@ -13,6 +13,7 @@ from adapters.credentials import AttemptOf
 from domain.errors import Invalid
 from domain.faults import invalid, lowered
 from domain.ticket.commands import Instant
+from domain.workflow import Line
 from projections.queries import is_on_calendar
 
 T = TypeVar("T")
@@ -32,6 +33,8 @@ class Nothing(Struct, frozen=True):
 
 ROUTE: Final = "turnstile.route"
 """Under which a request's scope has the path as its endpoint declares it."""
+WORDS: Final[Mapping[str, Any]] = {"name": Line}
+"""What parameters of paths may be that are no ids: the name of an artifact has slashes in it."""
 
 
 class Asked(Struct, frozen=True):
@@ -43,6 +46,13 @@ class Asked(Struct, frozen=True):
     actor: str
     key: str | None = None
     attempt: AttemptOf | None = None
+
+
+class Raw(Struct, frozen=True):
+    """A body that is bytes as they are, at most so many; *streamed*, they come as they arrive."""
+
+    limit: int
+    streamed: bool = False
 
 
 Lines = Callable[[bytes, Asked], AsyncIterator[bytes]]
@@ -61,7 +71,9 @@ class Endpoint(Struct, frozen=True):
     `others`: problems that say more, by status. Where many of these bodies may come at once,
     `lines` answers those. What is `for_attempts` takes the credential of an attempt too, of the one
     in its path if there is one; without a `scope` it takes nothing else. What `waits` is given up
-    when who has asked goes away.
+    when who has asked goes away. A body that is `raw` it
+    gets as bytes, or as an iterator of them. What answers in `ranges` may answer with a part, or
+    with nothing where it is known already; then its headers are those of ranges.
     """
 
     method: str
@@ -80,12 +92,19 @@ class Endpoint(Struct, frozen=True):
     waits: bool = False
     status: int = 200
     lines: Lines | None = None
+    raw: Raw | None = None
+    ranges: bool = False
     name: str = ""
 
     @property
     def operation(self) -> str:
         """What it is called in the description."""
         return self.name or self.answer.__name__
+
+    @property
+    def described_path(self) -> str:
+        """Its path as the description has it, which knows no kinds of parameters."""
+        return self.path.replace(":path}", "}")
 
     @property
     def is_for_readers(self) -> bool:

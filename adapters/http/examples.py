@@ -9,11 +9,14 @@ import msgspec
 
 from adapters import access
 from adapters.dead import Content, Letter, Settlement, Shown
+from adapters.http.artifacts import Stored
 from adapters.http.automaton import AUTOMATA
 from adapters.http.commands import Accepted, Line, Opening
 from adapters.http.dead import Dropping
 from adapters.http.live.change import message
 from adapters.http.live.cursor import Cursors
+from adapters.http.log_stream import LogPart
+from adapters.http.logs import Appended, Misplaced
 from adapters.http.problems import BASE, TITLES, Problem
 from adapters.http.progress import (
     Behind,
@@ -31,7 +34,7 @@ from domain.envelope import Recorded
 from domain.ticket import commands as c
 from domain.ticket.automata import TaskState, TicketState
 from domain.ticket.events import TaskClaimed
-from domain.ticket.words import Scope
+from domain.ticket.words import Artifact, Scope
 from domain.worker import commands as w
 from domain.worker.automata import WorkerState
 from domain.worker.events import WorkerRegistered
@@ -48,6 +51,12 @@ NONE: Final = object()
 NOON: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECOND: Final = timedelta(seconds=1)
 EVENT: Final = UUID("6ba7b810-9dad-5bd1-80b4-00c04fd430c8")
+
+PACKAGE: Final = Artifact(
+    name="dist/tower-1.0.rpm",
+    digest="sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    size=4,
+)
 
 TICKET: Final = Ticket(
     ticket="tower-4711",
@@ -242,6 +251,11 @@ def problem(status: int) -> Any:
         404: ("unknown-ticket", "There is no ticket 'tower-4712'.", "ticket"),
         408: ("too-slow", "The request has not come within 60 s.", None),
         409: ("ended", "The ticket has ended as passed: .", None),
+        416: (
+            "no-such-part",
+            "There are 15 bytes, none of 'bytes=20-'.",
+            "Range",
+        ),
         413: ("too-large", "body: 2097152 bytes are more than the 1048576 …", "body"),
         422: ("invalid", "limit: expected `int` <= 1000.", "limit"),
         429: ("too-many", "This server has 1000 streams open, and no more.", None),
@@ -268,6 +282,17 @@ _NOT_READY: Final = NotReady(
     behind=(_BEHIND,),
 )
 
+_SAID: Final = "$ make test\nok\n"
+
+_MISPLACED: Final = Misplaced(
+    type=f"{BASE}log-gap",
+    title=TITLES[409],
+    status=409,
+    detail="The log ends at 2049, and something is missing before 4096.",
+    field="start",
+    end=2049,
+)
+
 _ANSWERS: Final[Mapping[str, Any]] = {
     "tickets": Page([TICKET], "WyIyMDI2LTAzLTAxVDEyOjAwOjAwWiIsInRvd2VyLTQ3MTEiXQ"),
     "ticket": TICKET,
@@ -283,6 +308,15 @@ _ANSWERS: Final[Mapping[str, Any]] = {
     "partitions": Partitions((Partition(3, 19, 17, 21, _ENGINE, (_VIEW,)),)),
     "metrics": _METRICS,
     "docs": "<!doctype html>…",
+    "append_log": Appended(2049, 64 * 1024 * 1024),
+    **dict.fromkeys(("log", "task_log"), _SAID),
+    "log_stream": (
+        "retry: 1000\n\nid: 15\n"
+        f"data: {msgspec.json.encode(LogPart(0, _SAID.encode())).decode()}\n\n"
+    ),
+    "put_artifact": Stored(PACKAGE.digest, PACKAGE.size),
+    **dict.fromkeys(("artifact", "artifact_of_attempt"), "…"),
+    "artifacts": Page([PACKAGE]),
     "open": ACCEPTED,
     **dict.fromkeys(("cancel", "rerun", "hold", "unhold", "priority", "add_tasks", "seal"), LATER),
     "workers": Page([WORKER]),
@@ -330,6 +364,7 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
     name: {
         "answer": _plain(answer),
         **({"503": _plain(_NOT_READY)} if name == "ready" else {}),
+        **({"409": _plain(_MISPLACED)} if name == "append_log" else {}),
         **({"body": _plain(_BODIES[name])} if name in _BODIES else {}),
     }
     for name, answer in _ANSWERS.items()

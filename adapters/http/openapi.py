@@ -7,7 +7,7 @@ from typing import Any, Final, get_args, get_origin
 import msgspec
 
 from adapters.http import examples
-from adapters.http.endpoint import Endpoint, Stream, Text
+from adapters.http.endpoint import WORDS, Endpoint, Stream, Text
 from adapters.http.problems import CONTENT_TYPE, TITLES, Problem
 from adapters.schemas import spelled
 from domain.workflow import Id
@@ -21,6 +21,8 @@ CHANGES: Final = (403, 404, 409, 413, 504)
 LINES: Final = "application/x-ndjson"
 """Many bodies in one request: one a line, and an answer to each in their order."""
 
+BYTES: Final = "application/octet-stream"
+
 VERSION: Final = "1.0.0"
 REF: Final = "#/components/schemas/{name}"
 
@@ -32,7 +34,9 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     of = {id(kind): schema for kind, schema in zip(types, schemas, strict=True)}
     paths: dict[str, dict[str, Any]] = {}
     for one in endpoints:
-        paths.setdefault(one.path, {})[one.method.lower()] = _operation(one, of, components)
+        paths.setdefault(one.described_path, {})[one.method.lower()] = _operation(
+            one, of, components
+        )
     for one in endpoints:  # they are described as parameters
         if one.query is not None:
             components.pop(_name(of[id(one.query)]), None)
@@ -57,6 +61,7 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
 def _types(endpoints: Sequence[Endpoint]) -> Iterator[Any]:
     yield Problem
     yield Id
+    yield from WORDS.values()
     for one in endpoints:
         if (answered := _described(one.returns)) is not None:
             yield answered
@@ -75,15 +80,20 @@ def _operation(
         "operationId": one.operation,
         "parameters": [
             *(
-                {"name": name, "in": "path", "required": True, "schema": of[id(Id)]}
-                for name in re.findall(r"{(\w+)}", one.path)
+                {
+                    "name": name,
+                    "in": "path",
+                    "required": True,
+                    "schema": of[id(WORDS.get(name, Id))],
+                }
+                for name in re.findall(r"{(\w+)}", one.described_path)
             ),
             *(_parameters(of[id(one.query)], components) if one.query is not None else ()),
             *(
                 {"name": name, "in": "header", "required": False, "schema": {"type": "string"}}
                 for name in one.headers
             ),
-            *(() if one.method == "GET" else _HEADERS),
+            *(() if one.method == "GET" or one.scope is None else _HEADERS),
         ],
         "responses": {
             str(one.status): _content(
@@ -97,6 +107,7 @@ def _operation(
                     {*ALWAYS, *one.problems, *(() if one.is_for_readers else CHANGES)}
                 )
             },
+            **(_in_ranges(one) if one.ranges else {}),
             **{
                 str(status): _content(
                     TITLES[status], CONTENT_TYPE, of[id(kind)], _example(one, str(status))
@@ -106,8 +117,13 @@ def _operation(
         },
         "security": [{"token": []}, *([{}] if one.is_for_readers else ())],
     }
-    if not one.is_for_readers:
+    if one.scope is None:
+        operation["description"] = "Needs the credential of the attempt, which its runner has."
+    elif not one.is_for_readers:
         operation["description"] = f"Needs a token with the scope `{one.scope}`."
+    if one.raw is not None:
+        body = _content("", BYTES, {"type": "string", "format": "binary"}, "…")
+        operation["requestBody"] = {"content": body["content"]}
     if one.body is not None:
         body = _content("", "application/json", of[id(one.body)], _example(one, "body"))
         operation["requestBody"] = {"required": _needs_body(one), "content": body["content"]}
@@ -133,6 +149,14 @@ _HEADERS: Final = [
         ("On-Behalf-Of", "Whom the holder of the token asks for; the history names both."),
     )
 ]
+
+
+def _in_ranges(one: Endpoint) -> dict[str, Any]:
+    """What else may be answered where a part may be asked for."""
+    return {
+        "206": _content("A part of it", one.media, {"type": "string"}, "…"),
+        "304": {"description": "It is what was known"},
+    }
 
 
 def _needs_body(one: Endpoint) -> bool:

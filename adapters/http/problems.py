@@ -34,6 +34,7 @@ TITLES: Final = {
     408: "It comes too slowly",
     409: "The state does not permit it",
     413: "It is too large",
+    416: "There is no such part",
     422: "The request is wrong",
     429: "Too many at once",
     431: "What stands before its body is too large",

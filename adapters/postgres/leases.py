@@ -136,7 +136,7 @@ class Leases:
         )
 
     async def present(self, ticket: str, token: int) -> bool:
-        """Whether somebody has the attempt, and has not lost it."""
+        """Whether the attempt is neither lost nor over, as far as anybody knows."""
         with translated():
             return bool(await self._pool.fetchval(SQL["present"], ticket, token))
 

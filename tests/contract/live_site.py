@@ -94,6 +94,7 @@ class Site:
                         self.workers,
                         self.archive,
                         address_of(self.address, "access"),
+                        address_of(self.address, "logs"),
                     ),
                     Progress(self.log, await self.opened()),
                     bound=bound,

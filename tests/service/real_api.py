@@ -4,16 +4,20 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from adapters.asking import Asker, asking
 from adapters.config import Config
-from adapters.postgres.connection import Address
+from adapters.credentials import AttemptOf, Credentials
+from adapters.postgres.connection import Address, open_pool
+from adapters.postgres.tokens import signing_key
+from adapters.postgres.views.view import address_of
 from adapters.token_file import kept
 from domain.envelope import Submitted
 from domain.event import Command
 from domain.ticket import commands as c
-from domain.ticket.words import Outcome
+from domain.ticket.words import Artifact, Outcome
 from workers.compose import assemble, views_of
 from workers.together import Role
 
@@ -21,10 +25,30 @@ from workers.together import Role
 class RealApi:
     """Where it is, and what its workers do."""
 
-    def __init__(self, address: tuple[str, int], token: str, asker: Asker) -> None:
+    def __init__(
+        self, address: tuple[str, int], token: str, asker: Asker, credentials: Credentials
+    ) -> None:
         self.address = address
         self.token = token
         self._asker = asker
+        self._credentials = credentials
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        host, port = self.address
+        return f"http://{host}:{port}"
+
+    async def claim(self, id_: str, task: str) -> tuple[int, str]:
+        """A worker claims a task: the attempt's token and its credential."""
+        claimed = await self._ask(id_, c.Claim(task=task, worker="w1", request=uuid4().hex))
+        return claimed, self._credentials.make(AttemptOf(id_, claimed, task, "w1"))
+
+    async def report(self, id_: str, task: str, token: int, *artifacts: Artifact) -> int:
+        """It has passed, and has left these; the version of the ticket with that."""
+        await self._ask(id_, c.Start(task=task, token=token))
+        report = c.Report(task=task, token=token, outcome=Outcome.PASSED, artifacts=artifacts)
+        return await self._ask(id_, report)
 
     async def run(self, id_: str, *tasks: str) -> None:
         """A worker runs these tasks, and they pass."""
@@ -44,7 +68,7 @@ class RealApi:
 
 
 @asynccontextmanager
-async def real(address: Address, folder: Path) -> AsyncIterator[RealApi]:
+async def real(address: Address, folder: Path, **settings: Any) -> AsyncIterator[RealApi]:
     """A service of its own, while it serves."""
     config = Config(
         database_url=address.dsn,
@@ -53,6 +77,7 @@ async def real(address: Address, folder: Path) -> AsyncIterator[RealApi]:
         http="127.0.0.1:0",
         partitions=2,
         lease=2.0,
+        **settings,
     )
     async with (
         assemble(config, views=views_of(config), http=True) as service,
@@ -68,7 +93,9 @@ async def real(address: Address, folder: Path) -> AsyncIterator[RealApi]:
             host, _, port = api.address.rpartition(":")
             token = kept(str(folder))
             assert token is not None
-            yield RealApi((host, int(port)), token, asker)
+            async with open_pool(address_of(address, "access"), 1) as pool:
+                credentials = Credentials(await signing_key(pool, "attempts"))
+            yield RealApi((host, int(port)), token, asker, credentials)
         finally:
             for role in roles:
                 role.stop()

@@ -11,10 +11,11 @@ import msgspec
 import pytest
 
 from adapters import client, dead
-from adapters.client import errors, rows, work, workflow, working
+from adapters.client import attempt, errors, logs, rows, work, workflow, working
 from adapters.client.client import ENDINGS, Client
 from adapters.client.workflow import Opening, encode, encode_body
-from adapters.http import problems
+from adapters.http import artifacts, log_stream, problems
+from adapters.http import logs as theirs
 from adapters.http import workers as runners
 from adapters.http.tickets import Events, Happened, ThenTasks
 from adapters.http.work import Answers
@@ -117,6 +118,10 @@ def test_a_ticket_that_is_opened_is_the_command_with_an_id() -> None:
         (working.Claims, said.Claims),
         (working.Beat, said.Beat),
         (working.Answers, Answers),
+        (working.Artifact, words.Artifact),
+        (logs.LogPart, log_stream.LogPart),
+        (attempt.Appended, theirs.Appended),
+        (attempt.Stored, artifacts.Stored),
         (rows.DeadLetter, dead.Letter),
         (rows.Settlement, dead.Settlement),
         (rows.Content, dead.Content),

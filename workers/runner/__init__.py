@@ -1,10 +1,10 @@
 """The runner: claims tasks, runs them, and reports how they went.
 
-    runner.py      registered, it claims and keeps its leases: START READING HERE
-    attempt.py     one attempt, from the order to what is told of it
-    steps.py       the commands of a task, one after another
-    shipping.py    what they write, on its way into the attempt's log
-    artifacts.py   what they leave, and what they take from other tasks
-    delivery.py    what is told of attempts, until the service has it
-    home.py        the directory that a runner keeps between its lives
+runner.py      registered, it claims and keeps its leases: START READING HERE
+attempt.py     one attempt, from the order to what is told of it
+steps.py       the commands of a task, one after another
+shipping.py    what they write, on its way into the attempt's log
+artifacts.py   what they leave, and what they take from other tasks
+delivery.py    what is told of attempts, until the service has it
+home.py        the directory that a runner keeps between its lives
 """

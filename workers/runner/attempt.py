@@ -6,27 +6,24 @@ ended, it is the infrastructure's, unless the workflow itself is wrong.
 
 import asyncio
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
 from pathlib import Path
-from time import monotonic
 from typing import Final
 
 import msgspec
 import structlog
+from adapters.sources import NotFetched, fetch
 from msgspec import Struct
 
 from adapters.client import errors
 from adapters.client.attempt import AttemptClient
 from adapters.client.work import Claimed, Reported
 from adapters.execution.provider import Provider, ProviderRefused, Workplace
-from adapters.sources import NotFetched, fetch
 from domain.errors import Invalid
 from domain.shell import Shell, shell_of
 from domain.ticket.words import Execution, Told
-from workers.runner.artifacts import NotCollected, collect, place, upload
+from workers.runner.artifacts import NotCollected, collect, upload
 from workers.runner.home import Home
 from workers.runner.shipping import Shipper
-from workers.runner.steps import run_steps
 
 log = structlog.get_logger()
 

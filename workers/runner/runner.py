@@ -25,7 +25,7 @@ from adapters.client.work import (
     Returned,
     Started,
 )
-from workers.runner.delivery import Delivery, Reports
+from workers.runner.delivery import Delivery
 
 log = structlog.get_logger()
 
@@ -133,9 +133,7 @@ class Runner:
         beating = asyncio.create_task(self._keep_beating())
         working = asyncio.create_task(self._work())
         try:
-            await asyncio.wait(
-                {delivering, beating, working}, return_when=asyncio.FIRST_COMPLETED
-            )
+            await asyncio.wait({delivering, beating, working}, return_when=asyncio.FIRST_COMPLETED)
             if working.done() and not working.exception():
                 self._delivery.close()
                 await asyncio.wait({delivering, beating}, return_when=asyncio.FIRST_COMPLETED)
@@ -160,9 +158,7 @@ class Runner:
         till, tries = monotonic() + PREDECESSOR, 0
         while True:
             try:
-                registered = await self._desk.register(
-                    self._home, self._capabilities, self._slots
-                )
+                registered = await self._desk.register(self._home, self._capabilities, self._slots)
                 break
             except errors.Unanswered as error:
                 log.warning("service_away", reason=str(error))

@@ -36,17 +36,19 @@ ENDING: Final = 0.5
 log = structlog.get_logger()
 
 
-class StreamResponse(Response):
-    """Everything wanted behind a vector, in order, until the reader leaves or is cut off."""
+class Events(Response):
+    """Server-sent events, one of the streams that the hub has admitted."""
 
     media_type = MEDIA
 
-    def __init__(self, hub: Hub, wanted: Wanted, vector: Vector) -> None:
+    def __init__(self, hub: Hub) -> None:
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self._hub = hub
-        self._wanted = wanted
-        self._vector = vector
+
+    def _parts(self) -> AsyncGenerator[bytes, None]:
+        """What is sent, until it is over."""
+        raise NotImplementedError
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until it is over, the reader has left, or the server stops."""
@@ -83,6 +85,15 @@ class StreamResponse(Response):
             self._hub.dropped += 1
             return
         await send(_body(b"", more=False))
+
+
+class StreamResponse(Events):
+    """Everything wanted behind a vector, in order, until the reader leaves or is cut off."""
+
+    def __init__(self, hub: Hub, wanted: Wanted, vector: Vector) -> None:
+        super().__init__(hub)
+        self._wanted = wanted
+        self._vector = vector
 
     async def _parts(self) -> AsyncGenerator[bytes, None]:
         yield RETRY + marker(str(self._vector))

@@ -72,7 +72,11 @@ UNION ALL
 SELECT true, ticket, token, task FROM leases WHERE worker = $1 AND marked IS NULL;
 
 -- name: present
-SELECT EXISTS (SELECT FROM leases WHERE ticket = $1 AND token = $2 AND marked IS NULL);
+-- Where there is no row, it may not be there yet, or again.
+SELECT coalesce(
+    (SELECT marked IS NULL FROM leases WHERE ticket = $1 AND token = $2),
+    NOT EXISTS (SELECT FROM attempts WHERE ticket = $1 AND token = $2 AND ended IS NOT NULL)
+);
 
 -- name: of_request
 SELECT ticket, token, task, worker, session, request, length FROM leases
