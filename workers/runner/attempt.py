@@ -5,34 +5,33 @@ ended, it is the infrastructure's, unless the workflow itself is wrong.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import structlog
-from adapters.sources import NotFetched, fetch
 from msgspec import Struct
+from msgspec.structs import replace
 
-from adapters.client import errors
-from adapters.client.attempt import AttemptClient
-from adapters.client.work import Claimed, Reported
-from adapters.execution.provider import Provider, ProviderRefused, Workplace
+from adapters.client import AttemptClient, Claimed, Reported, errors
+from adapters.execution.errors import ExecutionError
+from adapters.execution.provider import Provider, Room, Workplace
+from adapters.sources import NotFetched, fetch
 from domain.errors import Invalid
-from domain.shell import Shell, shell_of
+from domain.shell import KIND, Shell, Step, shell_of, steps_of
 from domain.ticket.words import Execution, Told
-from workers.runner.artifacts import NotCollected, collect, upload
+from domain.workflow import Source
+from workers.runner.artifacts import Unfit, collect, place, store
 from workers.runner.home import Home
 from workers.runner.shipping import Shipper
+from workers.runner.steps import run_steps
 
 log = structlog.get_logger()
 
-SHELL: Final = "shell"
-"""The kind of run that this runner knows."""
-
 PATIENCE: Final = 7 * 86_400.0
-"""Seconds for which the log and artifacts of an attempt wait for a service that is away: as long as
-the attempt is ours. When it is not any more, we hear of it."""
+"""Seconds for which the log and the artifacts of an attempt wait for a service that is away: as
+long as the attempt is ours. When it is not any more, we hear of it."""
 
 
 class Tools(Struct, frozen=True):
@@ -49,16 +48,12 @@ class Tools(Struct, frozen=True):
 
 async def execute(tools: Tools, order: Claimed, started: Callable[[], None]) -> Reported:
     """Run the attempt and say what is to be told of it; cancelled, leave nothing of it."""
-    told = await _Attempt(tools, order, started).run()
-    return msgspec.convert(
-        {
-            "ticket": order.ticket,
-            "task": order.spec.name,
-            "token": order.token,
-            **msgspec.to_builtins(told),
-        },
-        Reported,
-    )
+    async with AttemptClient(
+        tools.url, order.credential, order.ticket, order.token, patience=PATIENCE
+    ) as client:
+        told = await _Attempt(tools, order, client, started).run()
+    about = {"ticket": order.ticket, "task": order.task, "token": order.token}
+    return msgspec.convert({**msgspec.to_builtins(told), **about, "kind": "reported"}, Reported)
 
 
 class _Attempt:
@@ -74,7 +69,7 @@ class _Attempt:
 
     async def run(self) -> Told:
         """Bring, run, take away. What the attempt has said is its log."""
-        order, tools = self._order, self._tools
+        order = self._order
         try:
             if order.spec.run.kind != KIND:
                 raise Invalid(field="run.kind", reason=f"this runner runs {KIND!r}, no other")
@@ -82,10 +77,13 @@ class _Attempt:
             steps = steps_of(shell)
         except Invalid as error:
             return Told(execution=Execution.CONFIGURATION, reason=str(error))
-        limit = min(shell.log_limit or LOG_LIMIT, LOG_LIMIT)
+        try:
+            limit = (await self._client.append_log(0, b"")).limit
+        except errors.TurnstileError as error:
+            return Told(execution=Execution.INFRASTRUCTURE, reason=f"log: {error}")
         shipper = Shipper(self._client.append_log, order.secrets.values(), limit)
         try:
-            with tools.home.place(order.ticket, order.token) as place:
+            with self._tools.home.place(order.ticket, order.token) as place:
                 told = await self._told(shell, steps, place, shipper)
             return await self._shipped(told, shipper)
         except BaseException:
@@ -102,7 +100,7 @@ class _Attempt:
             await self._bring(tree, shipper)
         except NotFetched as error:
             return Told(execution=error.execution, reason=error.reason)
-        except (errors.TurnstileError, OSError) as error:
+        except (errors.TurnstileError, Unfit, OSError) as error:
             return Told(execution=Execution.INFRASTRUCTURE, reason=f"inputs: {error}")
         workplace = Workplace(
             directory=tree,
@@ -115,8 +113,8 @@ class _Attempt:
         try:
             async with self._tools.provider.open(workplace) as room:
                 self._started()
-                told = await self._run(room, shell, steps, shipper)
-        except (ProviderRefused, RoomBroken) as error:
+                told = await self._run(room, shell, steps, tree, shipper)
+        except ExecutionError as error:
             return Told(execution=Execution.INFRASTRUCTURE, reason=str(error))
         return await self._with_artifacts(told, tree / shell.directory, shell, shipper)
 
@@ -124,13 +122,26 @@ class _Attempt:
         """The sources, and the artifacts of other tasks."""
         order = self._order
         await fetch(
-            order.spec.sources,
+            msgspec.convert(msgspec.to_builtins(order.spec.sources), tuple[Source, ...]),
             tree,
             mirrors=self._tools.home.mirrors,
             tell=shipper.write,
             deadline=asyncio.get_running_loop().time() + order.spec.timeouts.start,
         )
-        await place_inputs(self._client, order.inputs, tree)
+        await place(self._client, order.inputs, tree)
+
+    async def _run(
+        self, room: Room, shell: Shell, steps: Sequence[Step], tree: Path, shipper: Shipper
+    ) -> Told:
+        """The task's own code: what fails here is the test."""
+        return await run_steps(
+            room,
+            steps,
+            task=self._order.task,
+            directory=tree / shell.directory,
+            limit=self._order.spec.timeouts.run,
+            output=shipper.write,
+        )
 
     def _environment(self, shell: Shell) -> Mapping[str, str]:
         """What every command has: the runner's, who it is, the task's, and its secrets."""
@@ -140,8 +151,7 @@ class _Attempt:
             "TURNSTILE_URL": self._tools.url,
             "TURNSTILE_TOKEN": order.credential,
             "TURNSTILE_TICKET": order.ticket,
-            "TURNSTILE_TASK": order.spec.name,
-            "TURNSTILE_ATTEMPT": str(order.attempt),
+            "TURNSTILE_TASK": order.task,
             **shell.environment,
             **order.secrets,
         }
@@ -153,12 +163,12 @@ class _Attempt:
         if not shell.artifacts:
             return told
         try:
-            found = await collect(directory, shell.artifacts)
-            await upload(self._client, directory, found)
-        except (NotCollected, errors.TurnstileError, OSError) as error:
+            found = await asyncio.to_thread(collect, directory, shell.artifacts)
+            await store(self._client, directory, found)
+        except (Unfit, errors.TurnstileError, OSError) as error:
             return _unsaved(told, f"artifacts: {error}")
         await shipper.write(f"[turnstile] {len(found)} artifacts are kept\n".encode())
-        return replace(told, artifacts=tuple(found))
+        return replace(told, artifacts=found)
 
     async def _shipped(self, told: Told, shipper: Shipper) -> Told:
         """The attempt's log is whole, or the attempt has no log, which is ours to mend."""

@@ -14,9 +14,7 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from adapters.client import errors
-from adapters.client.rows import Accepted, Rejected
-from adapters.client.work import Reported, Returned, Started
+from adapters.client import Accepted, Rejected, Reported, Returned, Started, errors
 from workers.runner.home import read_all, write
 
 log = structlog.get_logger()

@@ -9,22 +9,12 @@ The service may be away for any time: attempts go on, reports wait, leases last 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import monotonic
-from typing import Final, Protocol
-from uuid import uuid4
+from typing import Final
+from uuid import UUID, uuid4
 
 import structlog
 
-from adapters.client import errors
-from adapters.client.work import (
-    AttemptRef,
-    Beat,
-    Claimed,
-    Claims,
-    Registered,
-    Reported,
-    Returned,
-    Started,
-)
+from adapters.client import Beat, Claimed, Reported, Returned, Started, WorkerClient, errors
 from workers.runner.delivery import Delivery
 
 log = structlog.get_logger()
@@ -44,7 +34,10 @@ PREDECESSOR: Final = 60.0
 UNKNOWN: Final = 2
 """Beats after which an attempt that is ours, and that we have never heard of, is handed back."""
 
-_REGISTER: Final = frozenset({"unknown-worker", "not-registered", "gone"})
+_DRAINS: Final = "the runner drains"
+_UNHEARD: Final = "the runner has never heard of it"
+
+_REGISTER: Final = frozenset({"not-registered", "unknown-worker"})
 """The kinds of refusal after which one registers again."""
 
 
@@ -53,17 +46,6 @@ class Superseded(Exception):
 
     def __init__(self, worker: str) -> None:
         super().__init__(str(self.__doc__).format(worker=worker))
-
-
-class Desk(Protocol):
-    """The service, as a runner asks it; see `adapters.client.work.WorkerClient`."""
-
-    async def register(
-        self, home: str, capabilities: Mapping[str, Sequence[str]], slots: int
-    ) -> Registered: ...
-    async def claim(self, tasks: int, wait: float, request: str) -> Claims: ...
-    async def beat(self, attempts: Sequence[AttemptRef]) -> Beat: ...
-    async def leave(self) -> None: ...
 
 
 Execute = Callable[[Claimed, Callable[[], None]], Awaitable[Reported]]
@@ -88,12 +70,12 @@ class Runner:
     def __init__(
         self,
         worker: str,
-        desk: Desk,
+        desk: WorkerClient,
         delivery: Delivery,
         execute: Execute,
         *,
         home: str,
-        capabilities: Mapping[str, Sequence[str]],
+        capabilities: Mapping[str, tuple[str, ...]],
         slots: int = 1,
         once: bool = False,
         wait: float = WAIT,
@@ -105,7 +87,7 @@ class Runner:
         self._delivery = delivery
         self._execute = execute
         self._home = home
-        self._capabilities = capabilities
+        self._capabilities = dict(capabilities)
         self._slots = slots
         self._once = once
         self._wait = wait
@@ -168,8 +150,7 @@ class Runner:
                     raise
                 log.warning("name_taken", worker=self._worker, reason=error.problem.detail)
             tries += 1
-            if await self._pause(min(AGAIN * tries, LONGEST)):
-                return
+            await asyncio.sleep(min(AGAIN * tries, LONGEST))
         self._beat = registered.beat
         log.info(
             "registered",
@@ -184,15 +165,6 @@ class Runner:
             await self._desk.leave()
         except errors.TurnstileError as error:
             log.warning("not_left", reason=str(error))
-
-    async def _pause(self, seconds: float) -> bool:
-        """Wait, and say whether we were stopped meanwhile."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
-        except TimeoutError:
-            return False
-        return True
 
     # ------------------------------------------------------------------------------- the work
 
@@ -226,7 +198,7 @@ class Runner:
 
     async def _claimed(self, tasks: int) -> Sequence[Claimed]:
         """What there is for us, when there is something; the same request until it is answered."""
-        request = uuid4().hex
+        request = uuid4()
         asking = asyncio.create_task(self._claims(tasks, self._wait, request))
         stopped = asyncio.create_task(self._stopping.wait())
         try:
@@ -238,14 +210,14 @@ class Runner:
         finally:
             stopped.cancel()
         for claimed in await self._claims(tasks, 0.0, request):  # what it may have been given
-            self._hand_back(claimed.ticket, claimed.spec.name, claimed.token)
+            self._hand_back(claimed.ticket, claimed.task, claimed.token, _DRAINS)
         return ()
 
-    async def _claims(self, tasks: int, wait: float, request: str) -> Sequence[Claimed]:
+    async def _claims(self, tasks: int, wait: float, request: UUID) -> Sequence[Claimed]:
         tries = 0
         while True:
             try:
-                return (await self._desk.claim(tasks, wait, request)).tasks
+                return (await self._desk.claim(tasks, wait=wait, request=request)).tasks
             except errors.Unanswered as error:
                 log.warning("service_away", reason=str(error))
             except errors.Refused as error:
@@ -267,13 +239,13 @@ class Runner:
         self._attempts[key] = _Attempt(claimed, running)
 
     async def _run(self, claimed: Claimed) -> None:
-        ref = {"ticket": claimed.ticket, "task": claimed.spec.name, "token": claimed.token}
-        told = log.bind(**ref, attempt=claimed.attempt)
+        ticket, task, token = claimed.ticket, claimed.task, claimed.token
+        told = log.bind(ticket=ticket, task=task, token=token, attempt=claimed.attempt)
         told.info("attempt_begins")
         began = monotonic()
 
         def started() -> None:
-            self._delivery.tell(Started(**ref))
+            self._delivery.tell(Started(ticket=ticket, task=task, token=token))
 
         try:
             report = await self._execute(claimed, started)
@@ -287,7 +259,7 @@ class Runner:
             )
         except Exception as error:  # a mistake of ours: others may do better
             told.critical("attempt_failed", exc_info=error)
-            self._delivery.tell(Returned(**ref, reason=f"the runner failed: {error!r}"[:1000]))
+            self._hand_back(ticket, task, token, f"the runner failed: {error!r}"[:1000])
         except asyncio.CancelledError:
             attempt = self._attempts[claimed.ticket, claimed.token]
             told.warning("attempt_dropped", reason=attempt.lost or "cancelled")
@@ -295,8 +267,7 @@ class Runner:
             self._attempts.pop((claimed.ticket, claimed.token), None)
             self._ended.set()
 
-    def _hand_back(self, ticket: str, task: str, token: int) -> None:
-        reason = f"{self._worker} drains" if self._stopping.is_set() else "never begun"
+    def _hand_back(self, ticket: str, task: str, token: int, reason: str) -> None:
         self._delivery.tell(Returned(ticket=ticket, task=task, token=token, reason=reason))
 
     async def _hand_back_in_time(self) -> None:
@@ -310,8 +281,8 @@ class Runner:
             pass
         for attempt in list(self._attempts.values()):
             claimed = attempt.claimed
-            await self._drop(attempt, f"{self._worker} drains")
-            self._hand_back(claimed.ticket, claimed.spec.name, claimed.token)
+            await self._drop(attempt, _DRAINS)
+            self._hand_back(claimed.ticket, claimed.task, claimed.token, _DRAINS)
 
     # ----------------------------------------------------------------------------- the leases
 
@@ -322,7 +293,7 @@ class Runner:
             if not self._attempts and not self._unknown:
                 continue
             try:
-                beat = await self._desk.beat([AttemptRef(*key) for key in self._attempts])
+                beat = await self._desk.beat(list(self._attempts))
             except errors.Unanswered as error:
                 log.warning("service_away", reason=str(error))
                 continue
@@ -343,7 +314,7 @@ class Runner:
             if key not in self._attempts:
                 seen[key] = self._unknown.get(key, 0) + 1
                 if seen[key] == UNKNOWN:
-                    self._hand_back(held.ticket, held.task, held.token)
+                    self._hand_back(held.ticket, held.task, held.token, _UNHEARD)
         self._unknown = seen
 
     async def _drop(self, attempt: _Attempt, reason: str) -> None:
