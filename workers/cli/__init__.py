@@ -26,6 +26,7 @@ SECTIONS: Final = {
         "intake": "roles",
         "reactor": "roles",
         "reaper": "roles",
+        "runner": "runner",
     },
     "Tickets": {
         "init": "init",

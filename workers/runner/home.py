@@ -54,6 +54,11 @@ class Home(Struct, frozen=True):
         """Where reports wait."""
         return self.path / "reports"
 
+    def clear(self) -> None:
+        """Remove the places that an earlier runner has left; what it ran must be gone before."""
+        for place in self.work.iterdir():
+            clear(place)
+
     @contextmanager
     def place(self, ticket: str, token: int) -> Iterator[Path]:
         """An empty place for an attempt, removed in the end."""
@@ -114,8 +119,8 @@ def clear(place: Path) -> None:
 
     def again(remove: Any, path: str, error: Any) -> None:
         with suppress(OSError):
-            os.chmod(os.path.dirname(path), PRIVATE)
-            os.chmod(path, PRIVATE)
+            Path(path).parent.chmod(PRIVATE)
+            Path(path).chmod(PRIVATE)
             remove(path)
 
     shutil.rmtree(place, onerror=again)

@@ -14,7 +14,16 @@ from uuid import UUID, uuid4
 
 import structlog
 
-from adapters.client import Beat, Claimed, Reported, Returned, Started, WorkerClient, errors
+from adapters.client import (
+    Beat,
+    Claimed,
+    Registered,
+    Reported,
+    Returned,
+    Started,
+    WorkerClient,
+    errors,
+)
 from workers.runner.delivery import Delivery
 
 log = structlog.get_logger()
@@ -35,6 +44,7 @@ UNKNOWN: Final = 2
 """Beats after which an attempt that is ours, and that we have never heard of, is handed back."""
 
 _DRAINS: Final = "the runner drains"
+_ENDS: Final = "the runner ends"
 _UNHEARD: Final = "the runner has never heard of it"
 
 _REGISTER: Final = frozenset({"not-registered", "unknown-worker"})
@@ -110,18 +120,15 @@ class Runner:
 
         Raises Superseded, and Refused if it may not be this worker.
         """
-        await self._register()
+        if not await self._begun():
+            return
         delivering = asyncio.create_task(self._delivery.run())
         beating = asyncio.create_task(self._keep_beating())
         working = asyncio.create_task(self._work())
         try:
-            await asyncio.wait({delivering, beating, working}, return_when=asyncio.FIRST_COMPLETED)
-            if working.done() and not working.exception():
-                self._delivery.close()
-                await asyncio.wait({delivering, beating}, return_when=asyncio.FIRST_COMPLETED)
-            for one in (delivering, beating, working):
-                if one.done():
-                    one.result()
+            await _first(delivering, beating, working)
+            self._delivery.close()  # the work is done
+            await _first(delivering, beating)
             await self._leave()
         except errors.Conflict as error:
             if error.problem.kind == "superseded-session":
@@ -130,27 +137,30 @@ class Runner:
         finally:
             for one in (working, beating, delivering):
                 one.cancel()
-            await self._end_all("the runner ends")
             await asyncio.gather(working, beating, delivering, return_exceptions=True)
+            await asyncio.gather(*(self._drop(each, _ENDS) for each in self._under_way()))
+
+    async def _begun(self) -> bool:
+        """Whether we are registered; not if we were stopped before that."""
+        registering = asyncio.create_task(self._register())
+        stopped = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({registering, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if not registering.done():
+                return False
+            registering.result()
+            return True
+        finally:
+            registering.cancel()
+            stopped.cancel()
+
+    def _under_way(self) -> list[_Attempt]:
+        return list(self._attempts.values())
 
     # ---------------------------------------------------------------------------- the service
 
     async def _register(self) -> None:
-        """Be this worker; wait for the end of another one of this name, but not for ever."""
-        till, tries = monotonic() + PREDECESSOR, 0
-        while True:
-            try:
-                registered = await self._desk.register(self._home, self._capabilities, self._slots)
-                break
-            except errors.Unanswered as error:
-                log.warning("service_away", reason=str(error))
-                till = monotonic() + PREDECESSOR
-            except errors.Conflict as error:
-                if error.problem.kind != "name-taken" or monotonic() > till:
-                    raise
-                log.warning("name_taken", worker=self._worker, reason=error.problem.detail)
-            tries += 1
-            await asyncio.sleep(min(AGAIN * tries, LONGEST))
+        registered = await self._registered()
         self._beat = registered.beat
         log.info(
             "registered",
@@ -159,6 +169,22 @@ class Runner:
             capabilities=self._capabilities,
             version=registered.version,
         )
+
+    async def _registered(self) -> Registered:
+        """Be this worker; wait for the end of another one of this name, but not for ever."""
+        till, pause = monotonic() + PREDECESSOR, AGAIN
+        while True:
+            try:
+                return await self._desk.register(self._home, self._capabilities, self._slots)
+            except errors.Unanswered as error:
+                log.warning("service_away", reason=str(error))
+                till = monotonic() + PREDECESSOR
+            except errors.Conflict as error:
+                if error.problem.kind != "name-taken" or monotonic() > till:
+                    raise
+                log.warning("name_taken", worker=self._worker, reason=error.problem.detail)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST)
 
     async def _leave(self) -> None:
         try:
@@ -279,7 +305,7 @@ class Runner:
                 await self._handing_back.wait()
         except TimeoutError:
             pass
-        for attempt in list(self._attempts.values()):
+        for attempt in self._under_way():
             claimed = attempt.claimed
             await self._drop(attempt, _DRAINS)
             self._hand_back(claimed.ticket, claimed.task, claimed.token, _DRAINS)
@@ -324,5 +350,9 @@ class Runner:
             attempt.task.cancel()  # again and again: a library below may have lost one
             await asyncio.wait({attempt.task}, timeout=LONGEST)
 
-    async def _end_all(self, reason: str) -> None:
-        await asyncio.gather(*(self._drop(one, reason) for one in list(self._attempts.values())))
+
+async def _first(*tasks: "asyncio.Task[None]") -> None:
+    """Wait until one of them ends. Raises what it has raised."""
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        task.result()
