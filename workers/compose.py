@@ -35,6 +35,7 @@ from adapters.postgres.views.leases import open_leases
 from adapters.postgres.views.reactor import open_reactor
 from adapters.postgres.views.tickets import open_tickets
 from adapters.postgres.views.view import address_of
+from adapters.postgres.views.workers import open_workers
 from adapters.requests import Desk
 from adapters.views import View
 from domain.decider import Deciders
@@ -200,6 +201,7 @@ def _web(service: Service, database: PostgresAddress) -> AbstractAsyncContextMan
     places = Places(
         database=database,
         tickets=address_of(database, "tickets"),
+        workers=address_of(database, "workers"),
         archive=_archive(service, database),
         access=address_of(database, "access"),
     )
@@ -260,11 +262,15 @@ async def _memory(service: Service, database: PostgresAddress) -> AsyncIterator[
 
 def views_of(config: Config) -> Sequence[str]:
     """The names of the views; where PostgreSQL keeps the log, that is its own archive."""
-    return ("tickets", "leases", "history") if config.kafka else ("tickets", "leases")
+    return ("tickets", "leases", "workers", *(("history",) if config.kafka else ()))
 
 
 async def _tickets(service: Service, at: PostgresAddress) -> View:
     return await open_tickets(at, await _genesis(service.log), lease=service.config.lease)
+
+
+async def _workers(service: Service, at: PostgresAddress) -> View:
+    return await open_workers(at, await _genesis(service.log), lease=service.config.lease)
 
 
 async def _history(service: Service, at: PostgresAddress) -> View:
@@ -287,8 +293,9 @@ async def _genesis(log: Log) -> Sequence[Genesis]:
 
 _OPENING: Final = {
     "tickets": _tickets,
-    "history": _history,
     "leases": _leases,
+    "workers": _workers,
+    "history": _history,
     REACTOR: _reactor,
 }
 

@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 from adapters.asking import asking
 from adapters.codec import Codec
 from adapters.config import Config
+from adapters.credentials import Credentials
 from adapters.dead import DeadLetters
 from adapters.http import automaton, docs
 from adapters.http.after import awaiting
@@ -24,12 +25,15 @@ from adapters.http.metrics import Metrics
 from adapters.http.progress import Looking
 from adapters.http.tickets import TicketReading
 from adapters.http.tokens import TokenDesk
+from adapters.http.workers import WorkerCommands, WorkerReading
 from adapters.log import Log
 from adapters.postgres.archive import Archive
 from adapters.postgres.connection import Address, open_pool
 from adapters.postgres.leases import leasing
-from adapters.postgres.tokens import Tokens, prepare
+from adapters.postgres.tokens import Tokens, prepare, signing_key
+from adapters.postgres.views.positions import following
 from adapters.postgres.views.queries import TicketQueries
+from adapters.postgres.views.workers import AtWork, Workers
 from workers.first_token import first_token
 from workers.progress import Progress
 
@@ -44,10 +48,14 @@ EACH_ITS_PLAN: Final = {"plan_cache_mode": "force_custom_plan"}
 
 
 class Places(Struct, frozen=True):
-    """Where the views of tickets, the events and the tokens are; leases are beside the log's."""
+    """Where the views of tickets and workers, the events and the tokens are.
+
+    Leases are beside the `database`'s log.
+    """
 
     database: Address
     tickets: Address
+    workers: Address
     archive: Address
     access: Address
 
@@ -90,16 +98,23 @@ async def open_web(
         open_live(
             *(places.tickets, places.archive, codec, genesis), streams=config.streams, bound=bound
         ) as live,
+        open_pool(places.workers, 2) as of_workers,
+        following(places.workers, live.bell) as workers_seen,
         asking(log) as asker,
         dead as letters,
     ):
         tokens = Tokens(secrets)
         await first_token(tokens, config.data)
-        reading = TicketReading(TicketQueries(views), Archive(events, codec))
+        archive = Archive(events, codec)
+        reading = TicketReading(TicketQueries(views), archive)
+        rows = Workers(of_workers)
+        at_work = WorkerReading(rows, AtWork(views), archive)
         metrics = Metrics(progress.glance, live.hub)
         endpoints = (
             *awaiting(reading.endpoints(), live.positions),
             *TicketCommands(asker).endpoints(),
+            *awaiting(at_work.endpoints(), workers_seen),
+            *WorkerCommands(asker, rows, workers_seen).endpoints(),
             *Streaming(live.hub, live.positions, log).endpoints(),
             *DeadLetterDesk(letters).endpoints(),
             *TokenDesk(tokens).endpoints(),
@@ -108,5 +123,6 @@ async def open_web(
             *metrics.endpoints(),
             *docs.endpoints(),
         )
-        gate = Gate(tokens, reading_is_public=config.reading == "public")
+        credentials = Credentials(await signing_key(secrets, "attempts"))
+        gate = Gate(tokens, credentials, reading_is_public=config.reading == "public")
         yield Web(application(endpoints, gate, metrics.observing), live, leases.hearing)

@@ -27,23 +27,28 @@ from .producer import TicketProducer
 from .rows import (
     Accepted,
     Attempt,
+    Busy,
     Change,
     DeadLetter,
     Event,
     OpenedLetter,
     Rejected,
     Result,
+    Steered,
     Task,
     Ticket,
     Token,
+    Worker,
 )
 from .stream import Changes
-from .words import Execution, Outcome, Scope, TaskState, TicketState
+from .words import Execution, Outcome, Scope, TaskState, TicketState, WorkerState
+from .work import Registered, Registration, WorkerClient
 from .workflow import Opening, Precedence, Run, Source, Subject, Takes, TaskSpec, Timeouts
 
 __all__ = [
     "Accepted",
     "Attempt",
+    "Busy",
     "Change",
     "Changes",
     "Client",
@@ -61,11 +66,14 @@ __all__ = [
     "Precedence",
     "Problem",
     "Refused",
+    "Registered",
+    "Registration",
     "Rejected",
     "Result",
     "Run",
     "Scope",
     "Source",
+    "Steered",
     "Subject",
     "Takes",
     "Task",
@@ -82,4 +90,7 @@ __all__ = [
     "Unanswered",
     "Unauthenticated",
     "Unavailable",
+    "Worker",
+    "WorkerClient",
+    "WorkerState",
 ]

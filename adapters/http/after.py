@@ -60,13 +60,14 @@ def _waiting(
     @wraps(answer)
     async def wait(query: Any, **given: Any) -> Any:
         if query.after is not None:
-            await _reached(query.after, positions)
+            await reached(query.after, positions)
         return await answer(**given, **({"query": query} if has_query else {}))
 
     return wait
 
 
-async def _reached(after: str, positions: Positions) -> None:
+async def reached(after: str, positions: Positions) -> None:
+    """Wait until the views have come to `<partition>:<sequence>`. Raises Invalid, Refusal."""
     partition, sequence = map(int, after.split(":"))
     if partition >= len(positions.seen):
         there = f"there are partitions 0 to {len(positions.seen) - 1}"

@@ -177,7 +177,7 @@ class TicketCommands:
     ) -> Accepted:
         """Send the command and wait for its answer. Raises Refusal, NoAnswer, Invalid."""
         submitted = Submitted(
-            id=_command_id(ticket, command, asked.actor, key),
+            id=command_id(ticket, command, asked.actor, key),
             stream=f"ticket/{ticket}",
             command=command,
             actor=asked.actor,
@@ -195,14 +195,14 @@ _IN_PARTS: Final = (
 )
 
 
-def _command_id(ticket: str, command: Command, actor: str, key: str | None) -> UUID:
+def command_id(name: str, command: Command, actor: str, key: str | None) -> UUID:
     """The same request under the same key, by the same actor, is the same command.
 
     Another body under it is another command: nobody is told that something was done which was not.
     """
     if key is None:
         return uuid4()
-    said = msgspec.json.encode((ticket, actor, key, command.topic)) + _said(command)
+    said = msgspec.json.encode((name, actor, key, command.topic)) + _said(command)
     return uuid5(REQUEST, said.hex())
 
 

@@ -24,18 +24,23 @@ from adapters.http.progress import (
     Ready,
     Way,
 )
-from adapters.http.tickets import Happened
+from adapters.http.tickets import Happened, happened
 from adapters.http.tokens import MadeToken, NewToken
+from adapters.http.workers import BEAT, Busy, Registered, Registration, Steered
 from domain.envelope import Recorded
 from domain.ticket import commands as c
 from domain.ticket.automata import TaskState, TicketState
 from domain.ticket.events import TaskClaimed
 from domain.ticket.words import Scope
+from domain.worker import commands as w
+from domain.worker.automata import WorkerState
+from domain.worker.events import WorkerRegistered
 from domain.workflow import Run, Subject, TaskSpec
 from projections.history import rows
 from projections.progress import State
 from projections.queries import Page
 from projections.rows import Attempt, Result, Task, Ticket
+from projections.workers import Worker
 
 NONE: Final = object()
 """There is no example."""
@@ -125,7 +130,33 @@ CLAIMED: Final = Recorded(
     sequence=20,
     upto=17,
 )
-
+WORKER: Final = Worker(
+    worker="arm-7",
+    partition=5,
+    state=WorkerState.AVAILABLE,
+    session="5f0c1e",
+    home="rack-2-9b1d",
+    capabilities={"arch": ("arm64",)},
+    slots=4,
+    registered_at=NOON - SECOND,
+    since=NOON - SECOND,
+    version=1,
+    sequence=12,
+)
+REGISTERED: Final = Recorded(
+    id=uuid5(EVENT, "worker"),
+    originator_id="worker/arm-7",
+    originator_version=1,
+    event=WorkerRegistered(
+        session="5f0c1e", home="rack-2-9b1d", capabilities={"arch": ("arm64",)}, slots=4
+    ),
+    time=NOON - SECOND,
+    actor="runners",
+    causationid=uuid5(EVENT, "register"),
+    sequence=12,
+    upto=9,
+)
+STEERED: Final = Steered("arm-7", 2, 5, 30, "5:30")
 
 OPENING: Final = Opening(
     id="tower-4711",
@@ -162,21 +193,9 @@ TOKEN: Final = access.Token(
 )
 
 
-def _happened() -> Happened:
-    [row] = rows([CLAIMED])
-    return Happened(
-        version=row.version,
-        type=CLAIMED.event.topic,
-        time=row.time,
-        actor=row.actor,
-        what=row.what,
-        details=row.details,
-        seconds=0.8,
-        id=str(row.id),
-        command=str(row.command),
-        sequence=row.sequence,
-        data=CLAIMED.event,
-    )
+def _happened(event: Recorded) -> Happened:
+    [row] = rows([event])
+    return happened(event, row)
 
 
 def _streamed() -> str:
@@ -254,7 +273,7 @@ _ANSWERS: Final[Mapping[str, Any]] = {
     "ticket": TICKET,
     "tasks": Page([TASK]),
     "attempts": Page([ATTEMPT]),
-    "events": Page([_happened()], "3"),
+    "events": Page([_happened(CLAIMED)], "3"),
     "queue": Page([WAITING]),
     "results": Page([RESULT]),
     "stream": _streamed(),
@@ -266,6 +285,11 @@ _ANSWERS: Final[Mapping[str, Any]] = {
     "docs": "<!doctype html>…",
     "open": ACCEPTED,
     **dict.fromkeys(("cancel", "rerun", "hold", "unhold", "priority", "add_tasks", "seal"), LATER),
+    "workers": Page([WORKER]),
+    "worker": Busy(WORKER, [ATTEMPT]),
+    "worker_events": Page([_happened(REGISTERED)]),
+    "register": Registered("arm-7", 1, WorkerState.AVAILABLE, BEAT),
+    **dict.fromkeys(("leave", "drain", "resume"), STEERED),
     "dead_letters": Page([LETTER]),
     "dead_letter": Shown(LETTER, Content(text='{"specversion":"1.0"}')),
     "inject_dead_letter": msgspec.structs.replace(LETTER, settled=INJECTED),
@@ -284,6 +308,12 @@ _BODIES: Final[Mapping[str, Any]] = {
     "priority": c.ChangePriority(priority=5),
     "add_tasks": c.AddTasks(tasks=(TaskSpec(name="lint", run=Run("shell")),)),
     "seal": c.Seal(),
+    "register": Registration(
+        session="5f0c1e", home="rack-2-9b1d", capabilities={"arch": ("arm64",)}, slots=4
+    ),
+    "leave": w.Leave(session="5f0c1e"),
+    "drain": w.Drain(reason="new disks"),
+    "resume": w.Resume(),
     "drop_dead_letter": Dropping(reason="an old client, which is gone"),
     "make_token": NewToken("forge", (access.Scope.SUBMIT,), 90),
 }

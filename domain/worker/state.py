@@ -17,7 +17,10 @@ _online: Final = frozenset(ONLINE)
 
 
 class Worker(Struct, gc=False):
-    """The aggregate. `superseded` are the sessions before this one since the name was taken."""
+    """The aggregate. `superseded` are the sessions before this one since the name was taken.
+
+    `reason` is why it drains, is available again, or gone.
+    """
 
     state: WorkerState = WorkerState.ABSENT
     session: str = ""
@@ -62,7 +65,8 @@ def _registered(worker: Worker, event: e.WorkerRegistered) -> None:
     worker.home = event.home
     worker.capabilities = event.capabilities
     worker.slots = event.slots
-    worker.reason = ""
+    if worker.state is WorkerState.AVAILABLE:
+        worker.reason = ""
 
 
 def _moved(worker: Worker, event: Any) -> None:

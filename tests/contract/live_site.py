@@ -22,6 +22,7 @@ from adapters.postgres.views.history import open_history
 from adapters.postgres.views.leases import open_leases
 from adapters.postgres.views.tickets import open_tickets
 from adapters.postgres.views.view import PostgresView, address_of
+from adapters.postgres.views.workers import open_workers
 from domain.kinds import DECIDERS
 from tests.contract.places import Place, PostgresPlace
 from tests.contract.test_projector import engine_on, genesis_of
@@ -49,6 +50,7 @@ class Site:
         self.log = log
         self.asker = asker
         self.views = address_of(address, "tickets")
+        self.workers = address_of(address, "workers")
         self.has_archive = not isinstance(place, PostgresPlace)
         self.archive = address_of(address, "history") if self.has_archive else address
         self.address = address
@@ -58,6 +60,7 @@ class Site:
         views = [
             await open_tickets(self.views, genesis, lease=LEASE),
             await open_leases(address_of(self.address, "leases"), genesis, lease=LEASE),
+            await open_workers(self.workers, genesis, lease=LEASE),
         ]
         if self.has_archive:
             views.append(await open_history(self.archive, genesis, CODEC, lease=LEASE))
@@ -86,7 +89,8 @@ class Site:
                     CODEC,
                     postgres_dead(self.archive, self.log, CODEC),
                     Places(
-                        self.address, self.views, self.archive, address_of(self.address, "access")
+                        *(self.address, self.views, self.workers, self.archive),
+                        access=address_of(self.address, "access"),
                     ),
                     Progress(self.log, await self.opened()),
                     bound=bound,

@@ -11,17 +11,20 @@ import msgspec
 import pytest
 
 from adapters import client, dead
-from adapters.client import errors, rows, workflow
+from adapters.client import errors, rows, work, workflow
 from adapters.client.client import ENDINGS, Client
 from adapters.client.workflow import Opening, encode, encode_body
 from adapters.http import problems
+from adapters.http import workers as runners
 from adapters.http.tickets import Events, Happened, ThenTasks
 from domain import workflow as asked
 from domain.ticket import words
 from domain.ticket.automata import TICKET, TaskState, TicketState
 from domain.ticket.commands import Open
+from domain.worker.automata import WorkerState
 from projections import queries
 from projections import rows as read
+from projections.workers import Worker, WorkerFilter
 from tests.unit.given import Given, opening, task
 from tests.unit.tables import Tables
 
@@ -81,6 +84,7 @@ def lenient(schema: Any) -> Any:
         (workflow.Timeouts, asked.Timeouts),
         (workflow.TaskSpec, asked.TaskSpec),
         (workflow.Precedence, words.Precedence),
+        (work.Registration, runners.Registration),
     ],
 )
 def test_what_is_written_is_what_the_server_takes(ours: Any, theirs: Any) -> None:
@@ -101,6 +105,10 @@ def test_a_ticket_that_is_opened_is_the_command_with_an_id() -> None:
         (rows.Attempt, read.Attempt),
         (rows.Result, read.Result),
         (rows.Event, Happened),
+        (rows.Worker, Worker),
+        (rows.Busy, runners.Busy),
+        (rows.Steered, runners.Steered),
+        (work.Registered, runners.Registered),
         (rows.DeadLetter, dead.Letter),
         (rows.Settlement, dead.Settlement),
         (rows.Content, dead.Content),
@@ -116,6 +124,7 @@ def test_what_is_read_is_what_the_server_writes(ours: Any, theirs: Any) -> None:
     [
         (client.TicketState, TicketState),
         (client.TaskState, TaskState),
+        (client.WorkerState, WorkerState),
         (client.Execution, words.Execution),
         (client.Outcome, words.Outcome),
         (client.Scope, words.Scope),
@@ -132,6 +141,7 @@ def test_the_words_are_the_server_s(ours: type[StrEnum], theirs: type[StrEnum]) 
         (Client.tasks, ThenTasks, True),
         (Client.attempts, queries.AttemptFilter, True),
         (Client.queue, queries.QueueFilter, False),
+        (Client.workers, WorkerFilter, False),
         (Client.results, queries.ResultFilter, False),
     ],
 )
@@ -141,9 +151,10 @@ def test_every_filter_can_be_said(method: Any, filter_: Any, of_one: bool) -> No
     assert known | ({"ticket"} if of_one else set()) == named
 
 
-def test_the_events_of_a_ticket_are_asked_for_as_the_server_has_it() -> None:
-    named = set(inspect.signature(Client.events).parameters) - {"self", "ticket", "version"}
-    assert named | {"cursor", "limit"} == set(Events.__struct_fields__)
+def test_the_events_of_a_stream_are_asked_for_as_the_server_has_it() -> None:
+    for method in (Client.events, Client.worker_events):
+        named = set(inspect.signature(method).parameters) - {"self", "ticket", "worker", "version"}
+        assert named | {"cursor", "limit"} == set(Events.__struct_fields__)
 
 
 def test_the_changes_that_end_a_ticket_are_known() -> None:

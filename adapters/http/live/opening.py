@@ -22,6 +22,7 @@ class Live(Struct, frozen=True):
 
     positions: Positions
     hub: Hub
+    bell: Bell
 
 
 @asynccontextmanager
@@ -61,7 +62,7 @@ async def open_live(
         ):
             stack.push_async_callback(_ended, asyncio.create_task(work))
         stack.callback(hub.close)
-        yield Live(positions, hub)
+        yield Live(positions, hub, bell)
 
 
 async def _ended(task: "asyncio.Task[None]") -> None:

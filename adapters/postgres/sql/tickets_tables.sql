@@ -81,6 +81,7 @@ CREATE TABLE tasks (
 CREATE INDEX tasks_queue ON tasks (class, project, rank) WHERE rank IS NOT NULL;
 CREATE INDEX tasks_ranks ON tasks (rank, ticket, task) WHERE rank IS NOT NULL;
 CREATE INDEX tasks_due ON tasks (due, ticket, task) WHERE due IS NOT NULL;
+CREATE INDEX tasks_at_work ON tasks (worker) WHERE state IN ('claimed', 'running');
 CREATE INDEX tasks_places ON tasks (ticket, n);
 
 CREATE TABLE attempts (

@@ -34,6 +34,13 @@ WITH moved AS (
 )
 SELECT pg_notify($6, partition || ':' || sequence) FROM moved;
 
+-- name: pass_over
+-- As `advance`, where there is no row of which anybody need be told.
+UPDATE partitions
+SET sequence = $4, event = $5, owned_till = clock_timestamp() + $6::interval
+WHERE partition = $1 AND epoch = $2 AND sequence = $3
+RETURNING partition;
+
 -- name: epoch
 SELECT epoch FROM partitions WHERE partition = $1;
 

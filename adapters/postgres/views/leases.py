@@ -39,10 +39,12 @@ class LeasesFold(PlacedFold):
     async def fold(self, events: Sequence[Recorded]) -> None:
         """Fold the next events; rows and position become true in one transaction."""
         changed = changes(events)
+        if not changed:
+            await self._place.pass_over(events[-1])
+            return
         with translated():
             async with self._place.advanced(events[-1]) as connection:
-                if changed:
-                    await write(connection, changed)
+                await write(connection, changed)
 
 
 async def write(connection: "Connection", changed: Changes) -> None:

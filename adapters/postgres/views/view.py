@@ -65,6 +65,25 @@ class Place:
                 yield connection
         self.sequence, self.event = last.sequence, last.id
 
+    async def pass_over(self, last: Recorded) -> None:
+        """Have come to an event without any other change, in one statement. Raises Fenced.
+
+        Nobody is told: whoever waits for the position looks now and then.
+        """
+        with translated():
+            passed = await self.connection.fetchval(
+                SQL["pass_over"],
+                self.partition,
+                self._held.epoch,
+                self.sequence,
+                last.sequence,
+                last.id,
+                self._lease,
+            )
+        if passed is None:
+            raise self._held.lost()
+        self.sequence, self.event = last.sequence, last.id
+
     async def check(self) -> None:
         """Whether what is read here may be of somebody who folds it since. Raises Fenced."""
         with translated():
