@@ -39,7 +39,7 @@ def awaiting(endpoints: Iterable[Endpoint], positions: Positions) -> tuple[Endpo
 def _awaiting(endpoint: Endpoint, positions: Positions) -> Endpoint:
     asked = endpoint.query
     query = msgspec.defstruct(
-        f"{asked.__name__ if asked else endpoint.answer.__name__.title()}After",
+        f"{endpoint.operation}_after",  # two of a name would be one in the description
         [("after", After | None, None)],
         bases=(asked or Struct,),
         frozen=True,
