@@ -89,11 +89,8 @@ class Site:
                     CODEC,
                     postgres_dead(self.archive, self.log, CODEC),
                     Places(
-                        self.address,
-                        self.views,
-                        self.workers,
-                        self.archive,
-                        address_of(self.address, "access"),
+                        *(self.address, self.views, self.workers, self.archive),
+                        access=address_of(self.address, "access"),
                     ),
                     Progress(self.log, await self.opened()),
                     bound=bound,

@@ -34,6 +34,10 @@ class RealApi:
             report = c.Report(task=task, token=claimed, outcome=Outcome.PASSED)
             await self._ask(id_, report)
 
+    async def claim(self, id_: str, task: str, worker: str) -> int:
+        """A worker has the task; the token of its attempt."""
+        return await self._ask(id_, c.Claim(task=task, worker=worker, request=uuid4().hex))
+
     async def watched(self, by: int) -> None:
         """Streams are opened when they say so; it is not known from without."""
 
