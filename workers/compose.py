@@ -263,8 +263,7 @@ async def _memory(service: Service, database: PostgresAddress) -> AsyncIterator[
 
 def views_of(config: Config) -> Sequence[str]:
     """The names of the views; where PostgreSQL keeps the log, that is its own archive."""
-    views = ("tickets", "workers", "leases")
-    return (*views, "history") if config.kafka else views
+    return ("tickets", "leases", "workers", *(("history",) if config.kafka else ()))
 
 
 async def _tickets(service: Service, at: PostgresAddress) -> View:
@@ -295,9 +294,9 @@ async def _genesis(log: Log) -> Sequence[Genesis]:
 
 _OPENING: Final = {
     "tickets": _tickets,
+    "leases": _leases,
     "workers": _workers,
     "history": _history,
-    "leases": _leases,
     REACTOR: _reactor,
 }
 

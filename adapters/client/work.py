@@ -1,6 +1,6 @@
 """What a runner asks of a server: to be a worker under a name, tasks, and to be heard."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Annotated, Final, Self
 from uuid import UUID, uuid4
@@ -87,13 +87,14 @@ class WorkerClient:
     async def register(
         self,
         home: str,
-        capabilities: Requirements | None = None,
+        capabilities: Mapping[str, Sequence[str]] | None = None,
         slots: int = 1,
         *,
         key: UUID | None = None,
     ) -> Registered:
         """Take the name for this session."""
-        registration = Registration(self.session, home, capabilities or {}, slots)
+        has = {what: tuple(values) for what, values in (capabilities or {}).items()}
+        registration = Registration(self.session, home, has, slots)
         return await self.connection.ask(
             "PUT",
             path("workers", self.worker),

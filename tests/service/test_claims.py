@@ -30,6 +30,7 @@ from adapters.client import (
     WorkerClient,
     attempt_of,
 )
+from adapters.client.working import Report
 from adapters.postgres.connection import Address
 from tests.service.real_api import RealApi, real
 
@@ -336,7 +337,8 @@ async def test_reports_are_answered_each_in_its_place_and_the_same_twice(site: S
     runner = await site.registered("w1")
     one, two = (await runner.claim(2, wait=10)).tasks
     stranger = Started(ticket="none", task="A", token=3)
-    reports = [started(one), stranger, passed(one), Returned(**attempt_of(two)), passed(two)]
+    reports: list[Report] = [started(one), stranger, passed(one)]
+    reports += [Returned(**attempt_of(two)), passed(two)]
     answers = await runner.report(reports)
     kinds = [type(answer) for answer in answers]
     assert [Accepted, Rejected, Accepted, Accepted, Rejected] == kinds

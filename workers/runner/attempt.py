@@ -25,7 +25,7 @@ from domain.workflow import Source
 from workers.runner.artifacts import Unfit, collect, place, store
 from workers.runner.home import Home
 from workers.runner.shipping import Shipper
-from workers.runner.steps import run_steps
+from workers.runner.steps import place_of, run_steps
 
 log = structlog.get_logger()
 
@@ -98,8 +98,11 @@ class _Attempt:
             folder.mkdir()
         try:
             await self._bring(tree, shipper)
+            directory = place_of(shell, tree)
         except NotFetched as error:
             return Told(execution=error.execution, reason=error.reason)
+        except Invalid as error:
+            return Told(execution=Execution.CONFIGURATION, reason=str(error))
         except (errors.TurnstileError, Unfit, OSError) as error:
             return Told(execution=Execution.INFRASTRUCTURE, reason=f"inputs: {error}")
         workplace = Workplace(
@@ -113,10 +116,10 @@ class _Attempt:
         try:
             async with self._tools.provider.open(workplace) as room:
                 self._started()
-                told = await self._run(room, shell, steps, tree, shipper)
+                told = await self._run(room, directory, steps, shipper)
         except ExecutionError as error:
             return Told(execution=Execution.INFRASTRUCTURE, reason=str(error))
-        return await self._with_artifacts(told, tree / shell.directory, shell, shipper)
+        return await self._with_artifacts(told, directory, shell, shipper)
 
     async def _bring(self, tree: Path, shipper: Shipper) -> None:
         """The sources, and the artifacts of other tasks."""
@@ -131,16 +134,21 @@ class _Attempt:
         await place(self._client, order.inputs, tree)
 
     async def _run(
-        self, room: Room, shell: Shell, steps: Sequence[Step], tree: Path, shipper: Shipper
+        self, room: Room, directory: Path, steps: Sequence[Step], shipper: Shipper
     ) -> Told:
         """The task's own code: what fails here is the test."""
-        return await run_steps(
+        order = self._order
+        ran = await run_steps(
             room,
+            order.task,
             steps,
-            task=self._order.task,
-            directory=tree / shell.directory,
-            limit=self._order.spec.timeouts.run,
+            environment={},
+            directory=directory,
+            limit=order.spec.timeouts.run,
             output=shipper.write,
+        )
+        return Told(
+            execution=ran.execution, outcome=ran.outcome, reason=ran.reason, results=ran.results
         )
 
     def _environment(self, shell: Shell) -> Mapping[str, str]:

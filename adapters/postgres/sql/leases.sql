@@ -26,6 +26,16 @@ FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::do
     AS c (ticket, token, task, worker, request, length)
 ON CONFLICT DO NOTHING;
 
+-- name: fold_gone
+DELETE FROM heard AS h USING unnest($1::text[], $2::text[]) AS g (worker, session)
+WHERE h.worker = g.worker AND h.session = g.session;
+
+-- name: fold_registered
+INSERT INTO heard AS h (worker, session, at)
+SELECT worker, session, now() FROM unnest($1::text[], $2::text[]) AS r (worker, session)
+ON CONFLICT (worker) DO UPDATE SET session = excluded.session, at = now()
+WHERE h.session <> excluded.session;
+
 -- name: grant
 -- Not where the attempt is known to be over: who claimed was told so late.
 INSERT INTO leases AS l (ticket, token, task, worker, session, request, length, deadline)
@@ -37,6 +47,7 @@ FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::te
 WHERE NOT EXISTS (
     SELECT FROM attempts AS a
     WHERE a.ticket = g.ticket AND a.token = g.token AND a.ended IS NOT NULL)
+ORDER BY ticket COLLATE "C", token
 ON CONFLICT (ticket, token) DO UPDATE
 SET session = excluded.session, deadline = greatest(l.deadline, excluded.deadline);
 
@@ -110,7 +121,8 @@ WITH gap AS (
     INSERT INTO gaps (ended, began, found)
     SELECT now(), at, 'rounds' FROM rounds WHERE till < now()
 ), forgotten AS (
-    DELETE FROM gaps WHERE ended < now() - $2::interval
+    DELETE FROM gaps AS g WHERE ended < now() - $2::interval
+    AND EXISTS (SELECT FROM gaps AS l WHERE l.found = g.found AND l.ended > g.ended)
 )
 UPDATE rounds SET at = now(), till = now() + $1::interval;
 
@@ -157,6 +169,13 @@ WHERE l.marked IS NOT NULL AND a.ticket = l.ticket AND a.token = l.token AND a.e
 -- name: marked
 SELECT ticket, task, token, reason FROM leases WHERE marked IS NOT NULL
 ORDER BY marked, ticket, token;
+
+-- name: silent
+-- Workers of whom nobody heard, though somebody could have.
+SELECT worker, session, at FROM heard
+WHERE at < now() - $1::interval
+AND coalesce((SELECT till FROM quiet) < now() - $1::interval, true)
+ORDER BY at, worker;
 
 -- name: look
 -- For a doctor; in seconds. `late` is how long ago the first of them should have been marked.

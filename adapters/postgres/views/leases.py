@@ -34,19 +34,21 @@ async def open_leases(
 
 
 class LeasesFold(PlacedFold):
-    """One partition's claims, and how they have ended."""
+    """One partition's claims and workers, and how they have ended."""
 
     async def fold(self, events: Sequence[Recorded]) -> None:
         """Fold the next events; rows and position become true in one transaction."""
         changed = changes(events)
+        if not changed:
+            await self._place.pass_over(events[-1])
+            return
         with translated():
             async with self._place.advanced(events[-1]) as connection:
-                if changed:
-                    await write(connection, changed)
+                await write(connection, changed)
 
 
 async def write(connection: "Connection", changed: Changes) -> None:
-    """Remove what is over, and then make what has begun."""
+    """Remove what is over, and then make what has begun; first of leases, then of workers."""
     if changed.ended:
         await connection.execute(SQL["fold_ended"], *zip(*changed.ended, strict=True))
     if cancelled := [(*key, version) for key, version in changed.cancelled.items()]:
@@ -62,3 +64,8 @@ async def write(connection: "Connection", changed: Changes) -> None:
             [one.request for one in claims],
             [one.length for one in claims],
         )
+    if changed.gone:
+        await connection.execute(SQL["fold_gone"], *zip(*changed.gone, strict=True))
+    if changed.registered:
+        registered = sorted(changed.registered.items())
+        await connection.execute(SQL["fold_registered"], *zip(*registered, strict=True))
