@@ -149,7 +149,7 @@ class ArtifactDesk:
         attempt = await self._attempts.attempt(ticket, token_of(ticket, token))
         if attempt is None:
             raise no_attempt(ticket, token)
-        return msgspec.convert(attempt.artifacts, tuple[Artifact, ...])
+        return msgspec.json.decode(attempt.artifacts, type=tuple[Artifact, ...])
 
     async def _told(
         self,
