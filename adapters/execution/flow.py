@@ -25,6 +25,7 @@ class Flow:
         while not ended.done():
             if data := self._next(CHUNK):
                 await output(data)
+                await asyncio.sleep(0)  # who says more and more does not keep the end from us
             else:
                 await self._more(ended)
         rest = self._waiting()

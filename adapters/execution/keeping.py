@@ -66,7 +66,11 @@ class KeptRoom:
         self._usable = False
         order = {
             "argv": list(argv),
-            "environment": {**self._environment, **(environment or {})},
+            "environment": {
+                **self._environment,
+                **(environment or {}),
+                **marks(self._workplace),
+            },
             "directory": str(self._workplace.directory / (directory or "")),
             "limit": limit,
             "grace": self._grace,
@@ -202,5 +206,4 @@ def _environment(workplace: Workplace) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "TERM": "dumb",
         **workplace.environment,
-        **marks(workplace),
     }

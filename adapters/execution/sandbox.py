@@ -40,15 +40,15 @@ class SandboxProvider:
         self._hidden = tuple(hidden)
         self._grace = grace
         self._program = program
-        self._trial: asyncio.Task[str] | None = None
+        self._refusal: str | None = None
 
     @asynccontextmanager
     async def open(self, workplace: Workplace) -> AsyncIterator[Room]:
         """A room (see provider.Provider)."""
-        if self._trial is None:
-            self._trial = asyncio.create_task(_refusal(self._program))
-        if reason := await asyncio.shield(self._trial):
-            raise ProviderRefused(provider=self.name, reason=reason)
+        if self._refusal is None:
+            self._refusal = await _refusal(self._program)
+        if self._refusal:
+            raise ProviderRefused(provider=self.name, reason=self._refusal)
         inside = (self._program, *_options(workplace, self._hidden), "--", *PROGRAM)
         async with kept(self.name, inside, workplace, self._grace) as room:
             yield room
@@ -77,10 +77,10 @@ def _options(workplace: Workplace, hidden: Sequence[Path]) -> Iterator[str]:
     yield from ISOLATED
     if workplace.network:
         yield "--share-net"
-    for path in covered:
-        yield from ("--tmpfs", path)
     for path in ("/tmp", "/var/tmp"):
         yield from ("--bind", str(temporary), path)
+    for path in covered:
+        yield from ("--tmpfs", path)
     needed = [sys.prefix, sys.base_prefix, str(KEEPER)]  # by the keeper, wherever it is installed
     if workplace.network and RESOLVER.exists():
         needed.append(str(RESOLVER.resolve()))
