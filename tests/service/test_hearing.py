@@ -53,7 +53,9 @@ async def test_an_api_notes_that_it_hears_as_long_as_it_serves(
         async with real(address, tmp_path):
             assert await noted.next() < await noted.next()
         last = await noted.last()
-        assert [] == [one for one in asyncio.all_tasks() if "hear" in str(one.get_coro())]
+        assert [] == [
+            one for one in asyncio.all_tasks() if getattr(one.get_coro(), "__name__", "") == "hear"
+        ]
         assert last == await noted.last()
 
 
