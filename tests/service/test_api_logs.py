@@ -40,7 +40,7 @@ class Site:
     @asynccontextmanager
     async def attempt(self, task: str = "A") -> AsyncIterator["Attempt"]:
         """An attempt at work."""
-        token, credential = await self.api.claim("t", task)
+        token, credential = await self.api.attempt("t", task)
         async with AttemptClient(self.api.url, credential, "t", token, patience=5) as own:
             yield Attempt(token, credential, own, f"/v1/tickets/t/attempts/{token}/log")
 
