@@ -107,7 +107,7 @@ def _operation(
         "security": [{"token": []}, *([{}] if one.is_for_readers else ())],
     }
     if not one.is_for_readers:
-        operation["description"] = f"Needs a token with the scope `{one.scope}`."
+        operation["description"] = _needed(one)
     if one.body is not None:
         body = _content("", "application/json", of[id(one.body)], _example(one, "body"))
         operation["requestBody"] = {"required": _needs_body(one), "content": body["content"]}
@@ -119,6 +119,15 @@ def _operation(
                 "An answer a line", LINES, text, many.get("answer", examples.NONE)
             )
     return operation
+
+
+def _needed(one: Endpoint) -> str:
+    """Which token or credential it takes."""
+    credential = "the credential of an attempt"
+    if one.scope is None:
+        return f"Needs {credential}."
+    needs = f"Needs a token with the scope `{one.scope}`"
+    return f"{needs}, or {credential}." if one.for_attempts else f"{needs}."
 
 
 _HEADERS: Final = [
