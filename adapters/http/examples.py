@@ -29,12 +29,29 @@ from adapters.http.progress import (
 )
 from adapters.http.tickets import Happened, happened
 from adapters.http.tokens import MadeToken, NewToken
+from adapters.http.work import Answers, Revoking, Said, Starting
 from adapters.http.workers import BEAT, Busy, Registered, Registration, Steered
+from adapters.work.words import (
+    AttemptRef,
+    Beat,
+    Claimed,
+    ClaimRequest,
+    Claims,
+    Heartbeat,
+    HeldAttempt,
+    Input,
+    LostAttempt,
+    Reported,
+    Reports,
+    Returning,
+    Started,
+)
 from domain.envelope import Recorded
 from domain.ticket import commands as c
 from domain.ticket.automata import TaskState, TicketState
 from domain.ticket.events import TaskClaimed
-from domain.ticket.words import Artifact, Scope
+from domain.ticket.words import Artifact, Outcome, Scope, Told
+from domain.ticket.words import Result as WorkResult
 from domain.worker import commands as w
 from domain.worker.automata import WorkerState
 from domain.worker.events import WorkerRegistered
@@ -274,6 +291,30 @@ def _plain(value: Any) -> Any:
     return msgspec.json.decode(msgspec.json.encode(value))
 
 
+_WORK: Final = Claimed(
+    ticket="tower-4711",
+    task="unit",
+    token=7,
+    attempt=1,
+    lease=60.0,
+    credential="turnstile_attempt_…",
+    subject=OPENING.subject,
+    spec=TaskSpec(name="unit", run=Run("shell", {"command": ["make", "check"]}), needs=("build",)),
+    inputs=(Input("build", "dist/tower.whl", f"sha256:{'0f' * 32}", 4711),),
+    secrets={"SIGNING_KEY": "…"},
+)
+_STALE: Final = Problem(
+    f"{BASE}stale-token",
+    TITLES[409],
+    409,
+    "Token 3 is not that of the present attempt of task 'build'.",
+)
+_TOLD: Final = Told(
+    outcome=Outcome.FAILED,
+    results=(WorkResult("unit/clocks", Outcome.FAILED, "2 of 41 failed", 12.5),),
+    artifacts=(Artifact("report.xml", f"sha256:{'c3' * 32}", 2048),),
+)
+
 _NOT_READY: Final = NotReady(
     type=f"{BASE}not-ready",
     title=TITLES[503],
@@ -318,6 +359,14 @@ _ANSWERS: Final[Mapping[str, Any]] = {
     **dict.fromkeys(("artifact", "artifact_of_attempt"), "…"),
     "artifacts": Page([PACKAGE]),
     "open": ACCEPTED,
+    "claim": Claims((_WORK,), WorkerState.AVAILABLE),
+    "heartbeat": Beat(
+        WorkerState.AVAILABLE,
+        (LostAttempt("tower-4711", 3, "tasks_cancelled: the branch is gone"),),
+        (HeldAttempt("tower-4711", 7, "unit"),),
+    ),
+    "reports": Answers((Said("tower-4711", 8, 3, 30, "3:30"), Said("tower-4711", problem=_STALE))),
+    **dict.fromkeys(("start_attempt", "report_attempt", "return_attempt", "revoke_attempt"), LATER),
     **dict.fromkeys(("cancel", "rerun", "hold", "unhold", "priority", "add_tasks", "seal"), LATER),
     "workers": Page([WORKER]),
     "worker": Busy(WORKER, [ATTEMPT]),
@@ -334,6 +383,21 @@ _ANSWERS: Final[Mapping[str, Any]] = {
 }
 
 _BODIES: Final[Mapping[str, Any]] = {
+    "claim": ClaimRequest(session="5f1c", request="81", tasks=2, wait=20.0),
+    "heartbeat": Heartbeat(
+        session="5f1c", attempts=(AttemptRef("tower-4711", 7), AttemptRef("tower-4711", 3))
+    ),
+    "reports": Reports(
+        session="5f1c",
+        reports=(
+            Started(ticket="tower-4711", task="unit", token=7),
+            Reported(ticket="tower-4711", task="build", token=3, outcome=Outcome.PASSED),
+        ),
+    ),
+    "start_attempt": Starting(),
+    "report_attempt": _TOLD,
+    "return_attempt": Returning("its disk is full"),
+    "revoke_attempt": Revoking("the machine is needed"),
     "open": OPENING,
     "cancel": c.Cancel(reason="the branch is gone"),
     "rerun": c.Rerun(scope=Scope.FAILED),
