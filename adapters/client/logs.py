@@ -69,6 +69,23 @@ def _begins(answer: httpx.Response, asked: int) -> int:
     return begins
 
 
+async def size_of(connection: Connection, of: str) -> int:
+    """How many bytes there are. Raises Refused and Unavailable."""
+    waits = Waits(connection.patience)
+    while True:
+        try:
+            async with connection.streaming("HEAD", of) as answer:
+                return int(answer.headers["content-length"])
+        except Refused as refused:
+            if refused.problem.status not in LATER:
+                raise
+            at_least, reason = refused.retry_after, str(refused)
+        except httpx.TransportError as error:
+            at_least, reason = None, str(error) or type(error).__name__
+        if not await waits.wait(at_least):
+            raise Unavailable(f"{connection.url}: {reason}")
+
+
 async def followed(
     connection: Connection, stream: str, start: int = 0
 ) -> AsyncGenerator[bytes, None]:

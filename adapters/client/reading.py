@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from .connection import Connection, Query, path
-from .logs import followed, pieces
+from .logs import followed, pieces, size_of
 from .rows import (
     Attempt,
     Busy,
@@ -201,6 +201,11 @@ class Reading:
         if follow:
             return followed(self.connection, f"{log}/stream", max(0, start))
         return pieces(self.connection, log, start)
+
+    async def log_size(self, ticket: str, token: int) -> int:
+        """How many bytes the attempt of this token has said by now."""
+        log = path("tickets", ticket, "attempts", str(token), "log")
+        return await size_of(self.connection, log)
 
     async def artifacts(self, ticket: str, token: int) -> tuple[Artifact, ...]:
         """What the attempt of this token has left."""

@@ -1,85 +1,30 @@
 """Logs and artifacts through the real API, as a runner and as people ask for them."""
 
-import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import httpx
 import pytest
 import pytest_asyncio
 
-from adapters.client import AttemptClient, Client, Conflict, Invalid, NotFound, Opening, TooLarge
-from adapters.client.workflow import Run, Subject, TaskSpec
+from adapters.client import Conflict, Invalid, NotFound, TooLarge
 from adapters.http.logs import ROOM
 from adapters.postgres.connection import Address
-from domain.ticket.words import Artifact
 from tests.journey.running import problem
-from tests.service.real_api import RealApi, real
+from tests.service.attempt_site import LIMIT, Site, at_work
 from workers.runner.artifacts import Unfit, collect, place, store
 from workers.runner.shipping import Shipper
 
 pytestmark = pytest.mark.service
 
-LIMIT = 1_000_000
-SUBJECT = Subject("commit", "tower", "main", "c0ffee")
-
-
-class Site:
-    """The API, and who asks it."""
-
-    def __init__(self, api: RealApi, people: Client, anybody: httpx.AsyncClient) -> None:
-        self.api = api
-        self.people = people
-        self.anybody = anybody
-
-    @asynccontextmanager
-    async def attempt(self, task: str = "A") -> AsyncIterator["Attempt"]:
-        """An attempt at work."""
-        token, credential = await self.api.attempt("t", task)
-        async with AttemptClient(self.api.url, credential, "t", token, patience=5) as own:
-            yield Attempt(token, credential, own, f"/v1/tickets/t/attempts/{token}/log")
-
-    async def reported(self, attempt: "Attempt", *artifacts: Artifact) -> None:
-        """It has ended, and the views know."""
-        version = await self.api.report("t", "A", attempt.token, *artifacts)
-        async with asyncio.timeout(10):
-            while (await self.people.ticket("t")).version < version:
-                await asyncio.sleep(0.01)
-
-    async def claimed(self, attempt: "Attempt") -> None:
-        """The views know of the attempt."""
-        async with asyncio.timeout(10):
-            while (await self.anybody.get(attempt.log)).status_code == 404:
-                await asyncio.sleep(0.01)
-
-
-class Attempt(NamedTuple):
-    token: int
-    credential: str
-    own: AttemptClient
-    log: str
-
 
 @pytest_asyncio.fixture
 async def site(address: Address, tmp_path: Path) -> AsyncIterator[Site]:
-    settings = {"log_limit": LIMIT, "artifact_limit": LIMIT, "log_most": 2 * LIMIT}
-    async with AsyncExitStack() as stack:
-        api = await stack.enter_async_context(real(address, tmp_path / "data", **settings))
-        people = await stack.enter_async_context(Client(api.url, api.token))
-        anybody = await stack.enter_async_context(httpx.AsyncClient(base_url=api.url))
-        brief, boundless = ({"log_limit": limit} for limit in (10, 2**50))
-        specs = (
-            TaskSpec("A", Run("shell")),
-            TaskSpec("brief", Run("shell", brief)),
-            TaskSpec("boundless", Run("shell", boundless)),
-        )
-        await people.open(Opening(id="t", subject=SUBJECT, tasks=specs))
-        yield Site(api, people, anybody)
+    async with at_work(address, tmp_path / "data") as site:
+        yield site
 
 
 async def whole(pieces: AsyncIterator[bytes]) -> bytes:

@@ -158,3 +158,29 @@ async def test_requests_in_one_piece_are_answered_in_their_order(api: Api) -> No
     answer = await sent(api, pieces + POST + b"Connection: close\r\nContent-Length: 0\r\n\r\n")
     found = [int(part[:3]) for part in answer.split(b"HTTP/1.1 ")[1:]]
     assert [200 if n % 2 else 422 for n in range(300)] == found[:-1]
+
+
+async def test_a_large_body_may_take_long_as_long_as_it_comes(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A little each time it is looked at, which is far more than once."""
+    monkeypatch.setattr(connection, "PATIENCE", 0.05)
+    monkeypatch.setattr(connection, "PACE", 1)
+    body = b'{"text": "a"}'
+    looked = 0
+    late = connection.Connection._late
+
+    def looking(self: connection.Connection) -> None:
+        nonlocal looked
+        looked += 1
+        late(self)
+        writer.write(body[looked : looked + 1])
+
+    monkeypatch.setattr(connection.Connection, "_late", looking)
+    reader, writer = await connected(api)
+    head = POST + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+    writer.write(head + body[:1])
+    async with asyncio.timeout(10):
+        assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+    assert looked == len(body) - 1
+    writer.close()

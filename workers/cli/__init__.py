@@ -36,6 +36,8 @@ SECTIONS: Final = {
         "watch": "watching",
         "queue": "tickets",
         "results": "tickets",
+        "log": "logs",
+        "artifacts": "logs",
         "history": "history",
         "replay": "history",
         "cancel": "steering",

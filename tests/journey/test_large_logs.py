@@ -1,0 +1,166 @@
+"""Large logs, through real processes: shipped, stored, shown; neither side holds one in memory."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from adapters.asking import asking
+from adapters.codec import Codec
+from adapters.credentials import AttemptOf, Credentials
+from adapters.postgres.connection import Address, open_pool
+from adapters.postgres.log import open_log
+from adapters.postgres.tokens import signing_key
+from adapters.postgres.views.view import address_of
+from domain.envelope import Submitted
+from domain.kinds import DECIDERS
+from domain.ticket.commands import Claim
+from tests.journey.command import PATIENCE
+from tests.journey.running import Site, running
+
+pytestmark = pytest.mark.service
+
+MB: Final = 1_000_000
+
+RUNNER: Final = """
+import asyncio, json, sys
+from hashlib import sha256
+from pathlib import Path
+from random import Random
+from adapters.client import AttemptClient
+from workers.runner.shipping import Shipper
+
+url, credential, token, kind, size = sys.argv[1:]
+size = int(size)
+
+def peak():
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+def said():
+    chance, n = Random(1), 0
+    while n < size:
+        if kind == "lines":
+            piece = b"".join(b"%d: a line of the log\\n" % (n + i) for i in range(0, 65536, 64))
+        elif kind == "rubbish":
+            piece = chance.randbytes(65536)
+        else:
+            piece = b"x" * 65536
+        yield piece[: size - n]
+        n += len(piece)
+
+async def main():
+    async with AttemptClient(url, credential, "t", int(token)) as own:
+        limit = (await own.append_log(0, b"")).limit
+        shipper, hashed, before = Shipper(own.append_log, ("s3cret" * 5,), limit), sha256(), peak()
+        for piece in said():
+            hashed.update(piece)
+            await shipper.write(piece)
+        shipped = await shipper.close()
+        grown = peak() - before
+        print(json.dumps({"digest": hashed.hexdigest(), "size": shipped, "grown": grown}))
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture(scope="module")
+def schema() -> str:
+    return f"t_{uuid4().hex[:12]}"
+
+
+@pytest.fixture(scope="module")
+def site(
+    postgres_dsn: str, schema: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
+    """A service whose logs may be large."""
+    settings = {
+        "DATABASE_URL": postgres_dsn,
+        "TURNSTILE_SCHEMA": schema,
+        "TURNSTILE_LOG_LIMIT": 300 * MB,
+    }
+    with running(tmp_path_factory.mktemp("data"), **settings) as site:
+        yield site
+
+
+@asynccontextmanager
+async def claimed(address: Address, ticket: str) -> AsyncIterator[tuple[int, str]]:
+    """An attempt at the ticket's task: token and credential."""
+    async with (
+        open_log(address, Codec(DECIDERS)) as log,
+        asking(log) as asker,
+        open_pool(address_of(address, "access"), 1) as pool,
+    ):
+        command = Claim(task="A", worker="w1", request=uuid4().hex)
+        answer = await asker.ask(Submitted(uuid4(), f"ticket/{ticket}", command, "w1"))
+        assert answer.refusal is None
+        credentials = Credentials(await signing_key(pool, "attempts"))
+        yield answer.version, credentials.make(AttemptOf(ticket, answer.version, "A", "w1"))
+
+
+def peak(process: int) -> int:
+    """Bytes that a process has had in memory, at most."""
+    status = Path(f"/proc/{process}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+def shipped(site: Site, credential: str, ticket: str, token: int, kind: str, size: int) -> Any:
+    """What a runner says of a log that it has shipped."""
+    program = RUNNER.replace('"t"', repr(ticket))
+    arguments = [site.url, credential, str(token), kind, str(size)]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        check=True,
+        capture_output=True,
+        timeout=PATIENCE * 3,
+    )
+    return json.loads(done.stdout)
+
+
+async def read(site: Site, log: str) -> tuple[str, int]:
+    """Digest and size of a log."""
+    hashed, size = sha256(), 0
+    async with (
+        httpx.AsyncClient(base_url=site.url, timeout=PATIENCE) as client,
+        client.stream("GET", log) as answer,
+    ):
+        async for piece in answer.aiter_raw():
+            hashed.update(piece)
+            size += len(piece)
+    return hashed.hexdigest(), size
+
+
+@pytest.mark.parametrize(
+    ("kind", "size"),
+    [
+        ("lines", 12 * MB),
+        pytest.param("lines", 200 * MB, marks=pytest.mark.slow),
+        pytest.param("lines", 32 * MB, marks=pytest.mark.slow),  # a million of them
+        pytest.param("rubbish", 40 * MB, marks=pytest.mark.slow),
+        pytest.param("one-line", 50 * MB, marks=pytest.mark.slow),
+    ],
+)
+async def test_a_large_log_is_held_in_memory_by_nobody(
+    site: Site, postgres_dsn: str, schema: str, kind: str, size: int
+) -> None:
+    ticket = f"t-{uuid4().hex[:12]}"
+    site.open(ticket, "A")
+    async with claimed(Address(postgres_dsn, schema), ticket) as (token, credential):
+        # What a process needs for any log at all, it has had.
+        given = site, credential, ticket, token
+        before = peak(site.process.pid)
+        told = await asyncio.to_thread(shipped, *given, kind, size)
+        log = f"/v1/tickets/{ticket}/attempts/{token}/log"
+        assert (told["digest"], size) == await read(site, log)
+        assert size == told["size"]
+        grown = {"runner": told["grown"], "service": peak(site.process.pid) - before}
+        assert {} == {who: n for who, n in grown.items() if n > 64 * MB}
