@@ -1,0 +1,1 @@
+"""The runner: it claims tasks, and runs them where it is."""
