@@ -418,7 +418,7 @@ async def a_runner(provider: Provider, folder: Path, script: str) -> AsyncIterat
 
 def home_of(folder: Path) -> str:
     """The id of the directory of the runner there."""
-    return f"home-{folder.name}"
+    return str(folder)
 
 
 async def line(runner: Process) -> bytes:
