@@ -24,7 +24,9 @@ class Scope(StrEnum):
     SUBMIT = "submit"
     """Open tickets and let them grow."""
     OPERATE = "operate"
-    """Cancel, run again, hold, hurry; dead letters."""
+    """Cancel, run again, hold, hurry; workers; dead letters."""
+    WORK = "work"
+    """Be a worker: claim tasks and report them."""
     ADMIN = "admin"
     """Tokens."""
 

@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 from adapters.asking import asking
 from adapters.codec import Codec
 from adapters.config import Config
+from adapters.credentials import Credentials
 from adapters.dead import DeadLetters
 from adapters.http import automaton, docs
 from adapters.http.after import awaiting
@@ -27,7 +28,7 @@ from adapters.http.tokens import TokenDesk
 from adapters.log import Log
 from adapters.postgres.archive import Archive
 from adapters.postgres.connection import Address, open_pool
-from adapters.postgres.tokens import Tokens, prepare
+from adapters.postgres.tokens import Tokens, prepare, signing_key
 from adapters.postgres.views.queries import TicketQueries
 from workers.first_token import first_token
 from workers.progress import Progress
@@ -98,5 +99,6 @@ async def open_web(
             *metrics.endpoints(),
             *docs.endpoints(),
         )
-        gate = Gate(tokens, reading_is_public=config.reading == "public")
+        credentials = Credentials(await signing_key(secrets, "attempts"))
+        gate = Gate(tokens, credentials, reading_is_public=config.reading == "public")
         yield Web(application(endpoints, gate, metrics.observing), live)

@@ -96,7 +96,7 @@ def _one_of(handlers: dict[str, Handler]) -> Handler:
 def _handler(endpoint: Endpoint, gate: Gate) -> Handler:
     async def handle(request: Request) -> Response:
         request.scope[ROUTE] = endpoint.path
-        asked = await gate.admit(request, endpoint.scope)
+        asked = await gate.admit(request, endpoint)
         query = read_query(request.query_params, endpoint.query or Nothing)
         if endpoint.lines is not None and _media_type(request) == LINES:
             return await _many(request, endpoint.lines, asked)

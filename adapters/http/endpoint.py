@@ -9,6 +9,7 @@ from msgspec import Struct
 from starlette.datastructures import QueryParams
 
 from adapters.access import Scope
+from adapters.credentials import AttemptOf
 from domain.errors import Invalid
 from domain.faults import invalid, lowered
 from domain.ticket.commands import Instant
@@ -34,10 +35,14 @@ ROUTE: Final = "turnstile.route"
 
 
 class Asked(Struct, frozen=True):
-    """Who asks, and the key under which the same request is the same, if there is one."""
+    """Who asks, and the key under which the same request is the same, if there is one.
+
+    Who came with the credential of an attempt asks for that `attempt`.
+    """
 
     actor: str
     key: str | None = None
+    attempt: AttemptOf | None = None
 
 
 Lines = Callable[[bytes, Asked], AsyncIterator[bytes]]
@@ -54,7 +59,8 @@ class Endpoint(Struct, frozen=True):
     they are missing; where it takes another `scope` than that of reading, also with who has
     `asked`. What is no JSON, whose type is `media`, it makes a Response of by itself, and so the
     `others`: problems that say more, by status. Where many of these bodies may come at once,
-    `lines` answers those.
+    `lines` answers those. What is `for_attempts` takes the credential of an attempt too, of the one
+    in its path if there is one; without a `scope` it takes nothing else.
     """
 
     method: str
@@ -68,7 +74,8 @@ class Endpoint(Struct, frozen=True):
     headers: tuple[str, ...] = ()
     media: str = "application/json"
     others: tuple[tuple[int, Any], ...] = ()
-    scope: Scope = Scope.READ
+    scope: Scope | None = Scope.READ
+    for_attempts: bool = False
     status: int = 200
     lines: Lines | None = None
     name: str = ""

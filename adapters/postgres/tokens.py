@@ -1,7 +1,7 @@
 """Tokens in PostgreSQL, in a schema of their own beside the log's."""
 
 from datetime import timedelta
-from secrets import token_hex
+from secrets import token_bytes, token_hex
 from time import monotonic
 from typing import Final
 
@@ -100,6 +100,15 @@ class Tokens:
             row = await self._pool.fetchrow(SQL["revoke"], id_, by)
         self._known.clear()
         return _token(row) if row else None
+
+
+async def signing_key(pool: "asyncpg.Pool[asyncpg.Record]", name: str) -> bytes:
+    """The key of this name, the same for all who ask. Raises Unavailable."""
+    while True:  # whoever was first may not have committed yet
+        with translated():
+            key = await pool.fetchval(SQL["key"], name, token_bytes(32))
+        if key is not None:
+            return bytes(key)
 
 
 def _token(row: "asyncpg.Record") -> Token:

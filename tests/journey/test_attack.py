@@ -24,6 +24,7 @@ from schemathesis.specs.openapi.checks import negative_data_rejection
 from starlette.responses import Response
 
 from adapters.access import Identity
+from adapters.credentials import Credentials
 from adapters.http import problems
 from adapters.http.app import application
 from adapters.http.endpoint import Endpoint
@@ -123,7 +124,7 @@ def test_a_mistake_is_found() -> None:
         Endpoint("GET", f"/v1/{answer.__name__}", "", Health, answer)
         for answer in (breaks, lies, invents)
     ]
-    application_ = application(endpoints, Gate(Nobody()))
+    application_ = application(endpoints, Gate(Nobody(), Credentials(bytes(32))))
     described = schemathesis.openapi.from_asgi("/v1/openapi.json", application_)
     with structlog.testing.capture_logs():
         found = Attack({}).mistakes(described, GenerationMode.POSITIVE)

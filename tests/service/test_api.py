@@ -13,6 +13,7 @@ from msgspec import json
 
 from adapters.access import Identity
 from adapters.codec import Codec
+from adapters.credentials import Credentials
 from adapters.http.app import BODY, application
 from adapters.http.endpoint import Endpoint
 from adapters.http.gate import Gate
@@ -42,7 +43,7 @@ class Nobody:
         return None
 
 
-PUBLIC = Gate(Nobody())
+PUBLIC = Gate(Nobody(), Credentials(bytes(32)))
 
 
 class Site:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from adapters.access import Identity, Scope
 from adapters.config import Config
+from adapters.credentials import Credentials
 from adapters.http.app import application
 from adapters.http.dead import DeadLetterDesk
 from adapters.http.gate import Gate
@@ -51,7 +52,9 @@ async def desk(address: Address) -> AsyncIterator[DeadLetterDesk]:
 
 @pytest_asyncio.fixture
 async def client(desk: DeadLetterDesk) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(application(desk.endpoints(), Gate(Operators())))
+    transport = httpx.ASGITransport(
+        application(desk.endpoints(), Gate(Operators(), Credentials(bytes(32))))
+    )
     async with httpx.AsyncClient(
         transport=transport, base_url="http://api", headers=CAROL
     ) as client:

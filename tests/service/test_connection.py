@@ -12,6 +12,7 @@ import structlog.testing
 from msgspec import Struct
 
 from adapters.access import Identity
+from adapters.credentials import Credentials
 from adapters.http import connection
 from adapters.http.app import application
 from adapters.http.endpoint import Endpoint
@@ -45,7 +46,7 @@ async def said(body: Said) -> Health:
 @pytest_asyncio.fixture
 async def api() -> AsyncIterator[Api]:
     endpoints = [Endpoint("POST", "/v1/said", "", Health, said, body=Said)]
-    api = Api(Web(application(endpoints, Gate(Nobody()))), "127.0.0.1:0")
+    api = Api(Web(application(endpoints, Gate(Nobody(), Credentials(bytes(32))))), "127.0.0.1:0")
     with structlog.testing.capture_logs():
         serving = asyncio.create_task(api.run())
         async with asyncio.timeout(10):

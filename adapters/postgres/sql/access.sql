@@ -35,3 +35,10 @@ ORDER BY created_at DESC, id DESC LIMIT $1;
 UPDATE tokens SET revoked_at = coalesce(revoked_at, now()), revoked_by = coalesce(revoked_by, $2)
 WHERE id = $1
 RETURNING id, name, scopes, created_at, created_by, expires_at, revoked_at, revoked_by, last_used_at;
+
+-- name: key
+-- Whoever is first makes it.
+WITH made AS (
+    INSERT INTO keys (name, key) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING key
+)
+SELECT key FROM made UNION ALL SELECT key FROM keys WHERE name = $1;

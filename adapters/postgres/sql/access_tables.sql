@@ -11,3 +11,9 @@ CREATE TABLE IF NOT EXISTS tokens (
     revoked_by text,
     last_used_at    timestamptz
 );
+
+-- What the API's processes sign with.
+CREATE TABLE IF NOT EXISTS keys (
+    name text PRIMARY KEY,
+    key  bytea NOT NULL
+);
