@@ -248,7 +248,6 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)  # the runner alone ends it
     prctl(PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(1))
     control = os.dup(0)
-    os.closerange(control + 1, os.sysconf("SC_OPEN_MAX"))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     Keeper(control).keep()
 

@@ -191,9 +191,9 @@ async def test_a_command_waits_for_its_output_to_be_taken(room: Room, workplace:
             await told(counter)
             ahead.append(content(counter))
 
-    script = "for n in $(seq 50); do head -c 100000 /dev/zero; echo $n >>count; done"
+    script = "for n in $(seq 50); do head -c 50000 /dev/zero; echo $n >>count; done"
     await room.run(["/bin/sh", "-c", script], output=output)
-    assert ["1\n"] == ahead  # a read and a pipe's content are less than two of them
+    assert ahead[0] in {"1\n", "1\n2\n"}  # a read and what a pipe holds are less than three
     assert content(counter).endswith("\n50\n")
 
 
@@ -418,7 +418,7 @@ async def a_runner(provider: Provider, folder: Path, script: str) -> AsyncIterat
 
 def home_of(folder: Path) -> str:
     """The id of the directory of the runner there."""
-    return f"home-{folder.name}"
+    return str(folder)
 
 
 async def line(runner: Process) -> bytes:
