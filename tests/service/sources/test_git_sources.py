@@ -205,3 +205,16 @@ async def test_sources_that_collide_are_the_workflow_s_mistake(
     execution, said = await refused(runner, *sources)
     assert Execution.CONFIGURATION is execution
     assert reason in said
+
+
+async def test_a_ref_says_where_a_commit_is_found(
+    tower: Repository, server: GitServer, runner: Fetcher
+) -> None:
+    tower.commit({"a.txt": "one"})
+    change = tower.commit({"a.txt": "two"})
+    tower.git("update-ref", "refs/pull/1/head", change)
+    tower.git("reset", "--quiet", "--hard", "HEAD^")
+    for parameters in ({}, {"depth": 1}):
+        source = git_source(f"{server.url}/tower", change, ref="refs/pull/1/head", **parameters)
+        assert change == head(await runner(source))
+        assert "refs/pull/1/head" in runner.log
