@@ -17,6 +17,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+
+class Taken(Exception):
+    """Somebody has the lock."""
+
+
 _FIRST: Final = 0.005
 _LONGEST: Final = 0.1
 """Seconds between two looks at a lock that somebody has."""
@@ -24,7 +29,7 @@ _LONGEST: Final = 0.1
 
 @asynccontextmanager
 async def locked(path: Path, *, shared: bool = False, waits: bool = True) -> AsyncIterator[int]:
-    """The lock's descriptor, once it is ours. Raises BlockingIOError if one *waits* not."""
+    """The lock's descriptor, once it is ours. Raises Taken if it is not, and one *waits* not."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
@@ -35,7 +40,7 @@ async def locked(path: Path, *, shared: bool = False, waits: bool = True) -> Asy
                 break
             except BlockingIOError:
                 if not waits:
-                    raise
+                    raise Taken from None
             # A thread that waits in the kernel could not be called back.
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST)

@@ -7,6 +7,8 @@ while the mirror is there, and it is there as long as the directory of an attemp
 A mirror whose writer was killed is tidied up by the next one; one that is damaged is made anew.
 """
 
+import asyncio
+import random
 import shutil
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -22,7 +24,7 @@ from msgspec import Struct
 
 from adapters.sources.attempt import Attempt
 from adapters.sources.failures import Away
-from adapters.sources.git.locks import locked
+from adapters.sources.git.locks import Taken, locked
 from adapters.sources.git.program import Git
 from adapters.sources.git.verdicts import GitFailed
 from adapters.sources.threads import Wanted, in_thread
@@ -35,6 +37,9 @@ FETCH: Final = (
 
 EVERYTHING: Final = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 """All branches and tags."""
+
+LOOKS: Final = 0.1
+"""Seconds between two looks at what somebody else fetches, at most."""
 
 PINNED: Final = "refs/turnstile/commits"
 """Where a commit that was fetched by its name stays."""
@@ -111,16 +116,30 @@ class Mirror:
 
         It may be missing afterwards, if the server does not have it. Raises Away, NotFetched.
         """
-        async with self._at_work() as lock:
-            for refs in ways:
+        seen = self._fetched()
+        while True:
+            try:
+                async with self._at_work(waits=False) as lock:
+                    await self._obtain(commit, ways, lock)
+                    return
+            except Taken:
+                await asyncio.sleep(random.uniform(0, LOOKS))
+            # All who wait see what was fetched at once, not one after the other.
+            if (now := self._fetched()) != seen:
+                seen = now
                 if await self.has(commit):
                     return
-                await self._attempt.say(f"Fetching {' '.join(refs)} from {self.location.shown}")
-                try:
-                    await self._fetch(refs, lock, "sha256" if len(commit) == 64 else "sha1")
-                except GitFailed as failed:
-                    if not failed.is_absent:
-                        raise self._verdict(failed) from failed
+
+    async def _obtain(self, commit: str, ways: Sequence[Sequence[str]], lock: int) -> None:
+        for refs in ways:
+            if await self.has(commit):
+                return
+            await self._attempt.say(f"Fetching {' '.join(refs)} from {self.location.shown}")
+            try:
+                await self._fetch(refs, lock, "sha256" if len(commit) == 64 else "sha1")
+            except GitFailed as failed:
+                if not failed.is_absent:
+                    raise self._verdict(failed) from failed
 
     async def answer(self, name: str, since: float) -> Answer:
         """What the server calls a name. One that was given after *since* is new enough.
@@ -160,14 +179,21 @@ class Mirror:
         with suppress(OSError):
             self._broken.touch()
 
+    def _fetched(self) -> int:
+        """Another number after each fetch."""
+        try:
+            return (self.directory / "fetched").stat().st_mtime_ns
+        except OSError:
+            return 0
+
     @property
     def _broken(self) -> Path:
         return self.directory / "broken"
 
     @asynccontextmanager
-    async def _at_work(self) -> AsyncIterator[int]:
-        """The only one who writes, in a mirror that is in order. Gives the lock."""
-        async with locked(self._writing) as lock:
+    async def _at_work(self, *, waits: bool = True) -> AsyncIterator[int]:
+        """The only one who writes, in a mirror that is in order. Gives the lock; raises Taken."""
+        async with locked(self._writing, waits=waits) as lock:
             if self._broken.exists():
                 await self._attempt.say(f"The mirror of {self.location.shown} is made anew")
                 async with locked(self._present):
@@ -185,14 +211,23 @@ class Mirror:
         if mark.exists():
             await in_thread(partial(_tidy, self.directory))
         mark.touch()
+        try:
+            await self._ask(refs, lock, names)
+        except GitFailed as failed:
+            if failed.status > 0:  # it could still tidy up after itself
+                mark.unlink()
+            raise
+        mark.unlink()
+        for name in ("used", "fetched"):
+            (self.directory / name).touch()
+
+    async def _ask(self, refs: Sequence[str], lock: int, names: str) -> None:
         if not (self.directory / "HEAD").exists():
             form = f"--object-format={names}"
             await self.own("init", "--quiet", "--bare", "--template=", form, holding=(lock,))
         few = () if self.depth is None else (f"--depth={self.depth}", "--no-tags")
         await self.own(*FETCH, *few, "origin", *refs, holding=(lock,))
         await self.own("gc", "--auto", "--quiet", holding=(lock,))
-        mark.unlink()
-        (self.directory / "used").touch()
 
     def _verdict(self, failed: GitFailed) -> Exception:
         if failed.is_damage:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from adapters.sources.git.locks import locked
+from adapters.sources.git.locks import Taken, locked
 from adapters.sources.git.mirror import remove
 from adapters.sources.threads import Wanted, in_thread
 
@@ -49,7 +49,7 @@ async def _removed(directory: Path) -> bool:
                 return False
             await remove(directory)
             return True
-    except BlockingIOError:
+    except Taken:
         return False
 
 

@@ -37,6 +37,11 @@ _DAMAGED: Final = re.compile(
     re.IGNORECASE,
 )
 
+_EMPTY: Final = re.compile(
+    r"fatal: could not read from remote repository|please make sure|and the repository exists",
+    re.IGNORECASE,
+)
+
 
 class GitFailed(Exception):
     """It ended with a status that is not 0. `said` is what it complained of."""
@@ -70,6 +75,8 @@ class GitFailed(Exception):
     def reason(self) -> str:
         """One line: the most telling of what it said."""
         lines = [line.strip() for line in self.said.splitlines() if line.strip()]
-        telling = [line for line in lines if re.match(r"(fatal|error|ERROR|remote):", line)]
+        # What ssh says of a reason comes before what git says of there being one.
+        lines = [line for line in lines if not _EMPTY.match(line)] or lines
+        telling = [line for line in lines if re.match(r"(fatal|error|ERROR):", line)]
         line = (telling or lines or [f"git ended with status {self.status}"])[0]
         return re.sub(r"//[^/@\s]*@", "//", line)[:500]

@@ -7,7 +7,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from adapters.sources import fetch
+import psutil
+import pytest
+
+from adapters.sources import NotFetched, fetch
+from domain.ticket.words import Execution
 from domain.workflow import Source
 
 SOMEBODY = {
@@ -88,5 +92,35 @@ def git_source(url: object, revision: str | None = None, **parameters: Any) -> S
 
 
 async def until(fact: Callable[[], object]) -> None:
-    while not fact():
-        await asyncio.sleep(0.005)
+    """Wait for it; what takes half a minute never comes."""
+    async with asyncio.timeout(30):
+        while not fact():
+            await asyncio.sleep(0.005)
+
+
+def head(place: Path) -> str:
+    command = ["git", "-C", str(place), "rev-parse", "HEAD"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def git(place: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(place), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+async def refused(runner: Fetcher, *sources: Source, **options: Any) -> tuple[Execution, str]:
+    with pytest.raises(NotFetched) as failed:
+        await runner(*sources, **options)
+    return failed.value.execution, failed.value.reason
+
+
+def marked(mark: dict[str, str]) -> list[int]:
+    """The processes with a mark in their environment."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if mark.items() <= process.environ().items():
+                found.append(process.pid)
+        except psutil.Error:
+            continue
+    return found
