@@ -114,7 +114,7 @@ async def open_web(
             *awaiting(reading.endpoints(), live.positions),
             *TicketCommands(asker).endpoints(),
             *awaiting(at_work.endpoints(), workers_seen),
-            *WorkerCommands(asker, rows, workers_seen).endpoints(),
+            *WorkerCommands(asker, rows, workers_seen, leases.heard).endpoints(),
             *Streaming(live.hub, live.positions, log).endpoints(),
             *DeadLetterDesk(letters).endpoints(),
             *TokenDesk(tokens).endpoints(),

@@ -1,5 +1,6 @@
 """Endpoints of workers: who is there, what they are at, and how runners come and go."""
 
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
@@ -134,12 +135,19 @@ class WorkerReading:
 
 
 class WorkerCommands:
-    """Asks engines, and says what they answer."""
+    """Asks engines, and says what they answer; *heard* notes who was heard of, and its session."""
 
-    def __init__(self, asker: Asker, workers: Workers, positions: Positions) -> None:
+    def __init__(
+        self,
+        asker: Asker,
+        workers: Workers,
+        positions: Positions,
+        heard: Callable[[str, str], Awaitable[None]],
+    ) -> None:
         self._asker = asker
         self._workers = workers
         self._positions = positions
+        self._heard = heard
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """What can be done to workers, and what their runners do."""
@@ -186,6 +194,7 @@ class WorkerCommands:
         """Register a runner. When it is answered the view has it, and it may claim."""
         answer = await self._ask(worker, body.command(), asked, WAIT)
         await reached(_after(answer), self._positions)
+        await self._heard(worker, body.session)
         row = await self._workers.get(worker)
         if row is None:  # the view is being put in another's place
             raise Refusal(503, "unavailable", "What answers this is away; try again.")
