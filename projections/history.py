@@ -138,7 +138,7 @@ class History:
         if isinstance(event, e.TaskClaimed):
             self._claimed(event, recorded.originator_version)
         what, *more = self._sentence(event, recorded.originator_version).split("\n")
-        details = (*more, *self._details(event))
+        details = (*more, *self._details(event, recorded.originator_version))
         self._ended(event)
         since = None if self._last is None else recorded.time - self._last
         self._last = recorded.time
@@ -270,7 +270,7 @@ class History:
         outcome = f", outcome {told.outcome}" if told.outcome else ""
         return f"{attempt} {end} (execution {told.execution}{outcome}){_because(told.reason)}"
 
-    def _details(self, event: Event) -> Iterator[str]:
+    def _details(self, event: Event, version: int) -> Iterator[str]:
         match event:
             case e.TicketOpened():
                 yield from _opening(event)
@@ -292,8 +292,9 @@ class History:
                 yield f"deadline {_instant(deadline)}"
             case e.TasksCancelled():
                 for task in event.tasks:
-                    if task in self._under_way:
-                        yield f"ends {self._attempt(task, self._under_way[task])}"
+                    token = self._under_way.get(task, version)
+                    if token < version:  # what is known of may be claimed only later
+                        yield f"ends {self._attempt(task, token)}"
             case _:
                 pass
         names: tuple[str, ...] = getattr(event, "tasks", ())
