@@ -131,6 +131,36 @@ async def test_one_that_was_paused_past_its_lease_writes_nothing(
         await rows_are_the_fold(log, address)
 
 
+async def test_pages_that_tell_of_no_worker_are_written_down_together(
+    place: Place, address: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing is lost of what comes between them, or when the partition is given back."""
+    monkeypatch.setattr("adapters.postgres.views.view.REST", 3_600.0)
+    async with place.open(1, codec=CODEC) as log, engine_on(log), asking(log) as asker:
+        await live(asker, "1")
+        await tell(asker, "w1", register())
+        await live(asker, "2")
+        events = await log_of(log)
+        first = next(n for n, event in enumerate(events) if concerns(event))
+        view = await view_of(log, address)
+        async with view.join("a") as folding:
+            while 0 not in await folding.granted():
+                pass
+            fold = await folding.take(0)
+            for n, event in enumerate(events):
+                await fold.fold([event])
+                assert n + 1 == fold.sequence
+                [folded] = await view.standings()
+                assert fold.owes == (folded.sequence < fold.sequence) == (n not in (0, first))
+            await fold.rest()
+            assert [len(events)] == [one.sequence for one in await view.standings()]
+            await fold.release()
+            again = await folding.take(0)
+            assert (len(events), events[-1].id) == (again.sequence, again.event)
+            await again.release()
+        await rows_are_the_fold(log, address)
+
+
 async def test_it_is_folded_again_beside_the_one_in_use(place: Place, address: Address) -> None:
     at = address_of(address, "workers")
     async with place.open(2, codec=CODEC) as log, engine_on(log), asking(log) as asker:

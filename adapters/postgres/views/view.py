@@ -1,16 +1,17 @@
 """What every view in PostgreSQL has: a schema of its own, partitions that are shared, positions."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
+from time import monotonic
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from adapters.log import Genesis, WrongLog
+from adapters.log import Fenced, Genesis, Unavailable, WrongLog
 from adapters.postgres.connection import Address, close, connect, translated
 from adapters.postgres.sharing import Held, Shares, sharing
 from adapters.postgres.statements import load, schema
-from adapters.views import Fold, Folded
+from adapters.views import REST, Fold, Folded
 from domain.envelope import Recorded
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class Place:
         self._held = held
         self._channel = channel
         self._lease = timedelta(seconds=lease)
+        self._written = held.sequence
+        self._written_at = float("-inf")
 
     @asynccontextmanager
     async def advanced(self, last: Recorded) -> AsyncIterator["Connection"]:
@@ -54,7 +57,7 @@ class Place:
                     SQL["advance"],
                     self.partition,
                     self._held.epoch,
-                    self.sequence,
+                    self._written,
                     last.sequence,
                     last.id,
                     self._channel,
@@ -64,25 +67,40 @@ class Place:
                     raise self._held.lost()
                 yield connection
         self.sequence, self.event = last.sequence, last.id
+        self._has_written()
 
     async def pass_over(self, last: Recorded) -> None:
-        """Have come to an event without any other change, in one statement. Raises Fenced.
+        """Have come to an event without any other change: most of them are written down together.
 
-        Nobody is told: whoever waits for the position looks now and then.
+        Nobody is told: whoever waits for the position looks now and then. Raises Fenced.
         """
+        self.sequence, self.event = last.sequence, last.id
+        if monotonic() >= self._written_at + REST:
+            await self.rest()
+
+    @property
+    def owes(self) -> bool:
+        """Whether it has come further than is written down."""
+        return self.sequence != self._written
+
+    async def rest(self) -> None:
+        """Write down how far it has come. Raises Fenced."""
         with translated():
             passed = await self.connection.fetchval(
                 SQL["pass_over"],
                 self.partition,
                 self._held.epoch,
+                self._written,
                 self.sequence,
-                last.sequence,
-                last.id,
+                self.event,
                 self._lease,
             )
         if passed is None:
             raise self._held.lost()
-        self.sequence, self.event = last.sequence, last.id
+        self._has_written()
+
+    def _has_written(self) -> None:
+        self._written, self._written_at = self.sequence, monotonic()
 
     async def check(self) -> None:
         """Whether what is read here may be of somebody who folds it since. Raises Fenced."""
@@ -93,7 +111,12 @@ class Place:
 
     async def release(self) -> None:
         """Give the partition back."""
-        await self._held.release()
+        try:
+            if self.owes:
+                with suppress(Fenced, Unavailable):  # whoever is next passes over it again
+                    await self.rest()
+        finally:
+            await self._held.release()
 
 
 class PlacedFold:
@@ -112,6 +135,15 @@ class PlacedFold:
     def event(self) -> UUID | None:
         """Its id."""
         return self._place.event
+
+    @property
+    def owes(self) -> bool:
+        """Whether it has come further than is written down."""
+        return self._place.owes
+
+    async def rest(self) -> None:
+        """Write down how far it has come."""
+        await self._place.rest()
 
     async def release(self) -> None:
         """Give the partition back."""
