@@ -1,6 +1,7 @@
 """The reaper: looks for what has lasted too long, and says so to the tickets.
 
-It looks for stages and deadlines, and for leases that have run out, each for itself.
+It looks for stages and deadlines, and for leases that have run out, each for itself; and for
+nothing while the log is away, since nobody could say meanwhile that it is not so.
 
 It looks in the views and its clock is the database's, so it may be early or late: each ticket looks
 again by the clock of its engine. As long as the views show that something is due it is sent again,
@@ -76,9 +77,12 @@ class Reaper:
 
     async def run(self) -> None:
         """Look until stopped. What cannot be reached is looked at again."""
-        async with asyncio.TaskGroup() as group:
-            for n, opening in enumerate(self._openings):
-                group.create_task(self._look_for(f"reaper {n}", opening))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for n, opening in enumerate(self._openings):
+                    group.create_task(self._look_for(f"reaper {n}", opening))
+        except* Exception as failed:
+            raise failed.exceptions[0] from None
 
     async def _look_for(
         self, name: str, opening: Callable[[], AbstractAsyncContextManager[Due]]
