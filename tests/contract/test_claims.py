@@ -26,8 +26,8 @@ from adapters.postgres.connection import Address, open_pool
 from adapters.postgres.leases import Leases, leasing
 from adapters.postgres.views.view import address_of
 from adapters.postgres.views.workers import Workers
+from adapters.secrets import Secrets
 from adapters.work.granting import Granting, Request
-from adapters.work.secrets import NoSecrets
 from tests.contract.live_site import Served, Site, site
 from tests.contract.places import Place
 from tests.contract.test_projector import seen
@@ -69,7 +69,7 @@ class Stages:
         self.claims = claims
         self.leases = leases
         self._workers = workers
-        secrets = NoSecrets()
+        secrets = Secrets(None)
         self.granting = Granting(here.asker, claims, leases, Credentials(bytes(32)), secrets)
 
     async def reserved(self, request: UUID, most: int) -> Sequence[Reservation]:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from adapters.asking import Asker, asking
@@ -48,7 +49,7 @@ class RealApi:
 
 
 @asynccontextmanager
-async def real(address: Address, folder: Path) -> AsyncIterator[RealApi]:
+async def real(address: Address, folder: Path, **settings: Any) -> AsyncIterator[RealApi]:
     """A service of its own, while it serves."""
     config = Config(
         database_url=address.dsn,
@@ -57,6 +58,7 @@ async def real(address: Address, folder: Path) -> AsyncIterator[RealApi]:
         http="127.0.0.1:0",
         partitions=2,
         lease=2.0,
+        **settings,
     )
     async with (
         assemble(config, views=views_of(config), http=True) as service,
