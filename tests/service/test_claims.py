@@ -420,3 +420,16 @@ async def test_an_operator_takes_a_task_from_its_worker(site: Site) -> None:
         assert 404 == (await operator.post("/v1/tickets/9/attempts/77/revoke")).status_code
     [answer] = await runner.report([passed(one)])
     assert isinstance(answer, Rejected)
+
+
+# ---------------------------------------------------------------------------------- when it stops
+
+
+async def test_who_waits_is_answered_when_the_api_stops(address: Address, tmp_path: Path) -> None:
+    async with real(address, tmp_path) as api:
+        site = Site(api)
+        runner = await site.registered("w1")
+        waiting = asyncio.create_task(runner.claim(wait=25))
+        await asyncio.sleep(0.2)
+    assert () == (await waiting).tasks
+    await site.close()
