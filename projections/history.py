@@ -97,6 +97,7 @@ def duration(passed: timedelta) -> str:
 class _Attempt(Struct):
     number: int
     worker: str
+    created: str | None = None
 
 
 class History:
@@ -127,7 +128,7 @@ class History:
 
         `created` is the word of the event since which its task had waited.
         """
-        self._attempts[token] = _Attempt(number, worker)
+        self._attempts[token] = _Attempt(number, worker, created)
         self._claims[task] = number
         if created not in OPENING:
             self._before[task] = created
@@ -158,7 +159,8 @@ class History:
     def _claimed(self, event: e.TaskClaimed, token: int) -> None:
         known = self._attempts.get(token)
         self._claims[event.task] = known.number if known else self._claims[event.task] + 1
-        self._attempts[token] = _Attempt(self._claims[event.task], event.worker)
+        created = known.created if known else None
+        self._attempts[token] = _Attempt(self._claims[event.task], event.worker, created)
         self._under_way[event.task] = token
 
     def _ended(self, event: Event) -> None:
@@ -197,7 +199,8 @@ class History:
             case e.TasksUnheld():
                 return f"held no more: {_names(event.tasks)}{_because(event.reason)}"
             case e.TaskClaimed(task=task):
-                before = self._before.get(task)
+                before = self._attempts[version].created or self._before.get(task)
+                before = None if before in OPENING else before
                 return (
                     f"{self._attempt(task, version)} claimed for {_seconds(event.lease)}, request "
                     f"{event.request}{f', after {before}' if before else ''}"

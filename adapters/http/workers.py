@@ -135,7 +135,7 @@ class WorkerReading:
 
 
 class WorkerCommands:
-    """Asks engines, and says what they answer; *heard* notes who was heard of, and its session."""
+    """Asks engines, and says what they answer."""
 
     def __init__(
         self,
@@ -195,7 +195,6 @@ class WorkerCommands:
         """Register a runner. When it is answered the view has it, and it may claim."""
         answer = await self._ask(worker, body.command(), asked, WAIT)
         await reached(_after(answer), self._positions)
-        await self._heard(worker, body.session)
         row = await self._workers.get(worker)
         if row is None:  # the view is being put in another's place
             raise Refusal(503, "unavailable", "What answers this is away; try again.")
