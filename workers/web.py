@@ -27,6 +27,7 @@ from adapters.http.log_stream import LogsMoved
 from adapters.http.logs import LogDesk, LogLimits
 from adapters.http.metrics import Metrics
 from adapters.http.progress import Looking
+from adapters.http.ranges import Downloads
 from adapters.http.tickets import TicketReading
 from adapters.http.tokens import TokenDesk
 from adapters.log import Log
@@ -105,13 +106,13 @@ async def open_web(
         logs = Logs(said, objects, places.logs.channel("logs"))
         moved = LogsMoved(live.bell, logs.channel)
         limits = LogLimits(usual=config.log_limit, most=config.log_most)
-        present = attempts.is_at_work
+        present, downloads = attempts.is_at_work, Downloads()
         endpoints = (
             *awaiting(reading.endpoints(), live.positions),
             *TicketCommands(asker).endpoints(),
             *Streaming(live.hub, live.positions, log).endpoints(),
-            *LogDesk(logs, attempts, present, live.hub, moved, limits).endpoints(),
-            *ArtifactDesk(objects, attempts, present, config.artifact_limit).endpoints(),
+            *LogDesk(logs, attempts, present, live.hub, moved, downloads, limits).endpoints(),
+            *ArtifactDesk(objects, attempts, present, downloads, config.artifact_limit).endpoints(),
             *DeadLetterDesk(letters).endpoints(),
             *TokenDesk(tokens).endpoints(),
             *automaton.endpoints(),
