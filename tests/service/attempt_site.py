@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 
@@ -55,9 +55,9 @@ class Attempt(NamedTuple):
 
 
 @asynccontextmanager
-async def at_work(address: Address, folder: Path) -> AsyncIterator[Site]:
+async def at_work(address: Address, folder: Path, **others: Any) -> AsyncIterator[Site]:
     """An API, and a ticket of three tasks, of which two say how long their logs may be."""
-    settings = {"log_limit": LIMIT, "artifact_limit": LIMIT, "log_most": 2 * LIMIT}
+    settings = {"log_limit": LIMIT, "artifact_limit": LIMIT, "log_most": 2 * LIMIT} | others
     async with AsyncExitStack() as stack:
         api = await stack.enter_async_context(real(address, folder, **settings))
         people = await stack.enter_async_context(Client(api.url, api.token))
