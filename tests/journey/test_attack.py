@@ -45,7 +45,7 @@ OF_ATTEMPTS: Final = re.compile(
     "^(PUT .*/log|PUT /v1/artifacts/.*|GET .*/artifacts.*|GET .*/log"
     "|POST .*/attempts/.*|POST .*/(claims|heartbeat))$"
 )
-"""What is asked for an attempt, or in the session of a worker, is answered in tests of their own."""
+"""What is asked for an attempt, or in a worker's session, is answered in tests of their own."""
 
 PLACE: Final = re.compile(r"[0-9]{1,4}:[0-9]{1,19}").fullmatch
 
