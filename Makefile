@@ -41,6 +41,7 @@ SIDE_BY_SIDE := --numprocesses 2 --dist worksteal
 
 .PHONY: test
 test: $(READY) ## run every test, those on real servers too
+	@docker/sandbox/fetch
 	@$(BIN)/pytest $(SIDE_BY_SIDE)
 
 .PHONY: test-fast

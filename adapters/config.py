@@ -88,6 +88,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     """With what the command line shows who asks; without one, that of the data directory."""
     reading: Literal["public", "token"] = "public"
     """Whether anybody may read, or who has a token only."""
+    secrets: str | None = None
+    """TOML file of the secrets that tasks may name, for nobody else to read."""
     streams: Annotated[int, Meta(ge=0, le=100_000)] = 1_000
     """Live streams that one API process has open, at most."""
     store: Annotated[str, Meta(pattern=r"\A(?![a-z0-9]+://)|\As3://[^/\s]+")] = ""

@@ -19,6 +19,7 @@ from adapters.http.commands import Opening
 from adapters.http.endpoint import converted
 from adapters.schemas import spelled
 from domain.errors import Invalid
+from domain.shell import KIND, Shell
 from domain.workflow import check
 
 STDIN: Final = "-"
@@ -162,9 +163,14 @@ ENDINGS: Final = {
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of a file, for editors."""
-    _, components = msgspec.json.schema_components([Opening], ref_template="#/$defs/{name}")
+    kinds = [Opening, Shell]
+    _, components = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
     top = dict(components.pop("Opening"))
     top["required"] = [name for name in top["required"] if name != "id"]
+    components["Run"] |= {  # what other kinds take, their runners know
+        "if": {"properties": {"kind": {"const": KIND}}},
+        "then": {"properties": {"parameters": {"$ref": "#/$defs/Shell"}}},
+    }
     described: dict[str, Any] = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **top,

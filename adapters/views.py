@@ -6,18 +6,29 @@ rows and how far it has come become true together.
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 from msgspec import Struct
 
 from domain.envelope import Recorded, Submitted
 
+REST: Final = 0.25
+"""Seconds for which a position may not be written down that events have moved which tell nothing.
+
+Shorter than what lies between two looks at a view, or it would seem to stand.
+"""
+
 
 class Fold(Protocol):
     """The right to fold one partition, until somebody else has it."""
 
     partition: int
+
+    @property
+    def owes(self) -> bool:
+        """Whether it has come further than is written down, past events that tell it nothing."""
+        ...
 
     @property
     def sequence(self) -> int:
@@ -32,6 +43,8 @@ class Fold(Protocol):
     async def fold(self, events: Sequence[Recorded]) -> None:
         """Fold the next events; when it returns, rows and position are true.
 
+        The position of events that tell it nothing may be written down later: see `owes`.
+
         After any error the fold is over: release it, and take the partition again.
 
         Raises:
@@ -39,6 +52,10 @@ class Fold(Protocol):
             Unavailable: nobody knows what was written.
             VersionGap: the events are not the next ones.
         """
+        ...
+
+    async def rest(self) -> None:
+        """Write down how far it has come; nothing more comes for now. Raises as `fold` does."""
         ...
 
     async def release(self) -> None:

@@ -5,7 +5,8 @@ Refused
 │   └── TooLarge
 ├── Missing
 │   ├── UnknownTicket
-│   └── UnknownTask
+│   ├── UnknownTask
+│   └── UnknownWorker
 └── Conflict              the request is right, the state is not (any more)
     ├── DifferentBody     the same id was used before, for something else
     ├── StaleToken        the attempt is not the present one
@@ -14,6 +15,9 @@ Refused
     ├── Ended             the ticket has ended
     ├── NotDue            what should have run out has not
     ├── NotAllowedNow     the task's state does not permit it
+    ├── NameTaken         another machine works under the worker's name
+    ├── SupersededSession a newer process has taken the worker over
+    ├── WorkerIsGone
     ├── TooLate           nobody waits for the answer any more
     └── Quarantined
 """
@@ -59,6 +63,10 @@ class UnknownTask(Missing):
     """{field}: the ticket has no task {task!r}."""
 
 
+class UnknownWorker(Missing):
+    """There is no worker {worker!r}."""
+
+
 class Conflict(Refused):
     """The state does not permit the command."""
 
@@ -89,6 +97,22 @@ class NotDue(Conflict):
 
 class NotAllowedNow(Conflict):
     """Task {task!r} is {state}: {reason}."""
+
+
+class NameTaken(Conflict):
+    """{field}: another machine works as {worker!r}. Take another name, or wait until it is gone."""
+
+
+class SupersededSession(Conflict):
+    """{field}: a newer process than {session!r} works as {worker!r}, and this one is to end."""
+
+
+class NotRegistered(Conflict):
+    """{field}: worker {worker!r} is to register before it asks for anything: {reason}."""
+
+
+class WorkerIsGone(Conflict):
+    """Worker {worker!r} is gone ({reason}); it can be steered when it is back."""
 
 
 class TooLate(Conflict):

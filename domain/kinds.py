@@ -4,5 +4,6 @@ from typing import Final
 
 from domain.decider import Deciders
 from domain.ticket import TICKETS
+from domain.worker import WORKERS
 
-DECIDERS: Final = Deciders([TICKETS])
+DECIDERS: Final = Deciders([TICKETS, WORKERS])

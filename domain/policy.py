@@ -21,6 +21,7 @@ from domain.ticket import commands as c
 from domain.ticket import events as e
 from domain.ticket.automata import TICKET, TICKET_ENDED, TicketState
 from domain.ticket.words import Limit, Precedence
+from domain.worker import commands as w
 
 KIND: Final = "ticket/"
 REAPER: Final = "reaper"
@@ -136,11 +137,23 @@ def timeout(ticket: str, task: str, limit: Limit, token: int | None, due: dateti
     return _reaping(ticket, what, c.TimeOut(task=task, limit=limit, token=shown))
 
 
-def _reaping(ticket: str, what: str, command: Command) -> Submitted:
+def lost_lease(ticket: str, task: str, token: int, reason: str) -> Submitted:
+    """The ticket is told that the attempt's lease is lost."""
+    command = c.LoseLease(task=task, token=token, reason=reason)
+    return _reaping(ticket, f"{task} lease {token}", command)
+
+
+def missed(worker: str, session: str, heard: datetime) -> Submitted:
+    """The worker is told that its session was not heard of any more since then."""
+    command = w.Miss(session=session)
+    return _reaping(worker, f"{session} heard {heard.isoformat()}", command, "worker/")
+
+
+def _reaping(name: str, what: str, command: Command, kind: str = KIND) -> Submitted:
     """Its id names what is due and when: later is another command, and sooner or twice is not."""
     return Submitted(
-        id=uuid5(_REAPING, f"{ticket} {what}"),
-        stream=f"{KIND}{ticket}",
+        id=uuid5(_REAPING, f"{name} {what}"),
+        stream=f"{kind}{name}",
         command=command,
         actor=REAPER,
     )

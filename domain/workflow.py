@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from domain.errors import Invalid
 from domain.event import Value
+from domain.shell import KIND, shell_of
 
 MAX_TASKS: Final = 20_000
 """Tasks of one ticket."""
@@ -101,7 +102,7 @@ def check(tasks: Sequence[TaskSpec], known: Collection[str] = ()) -> None:
     Raises:
         Invalid: a name twice, an unknown or repeated need, a need of itself, a cycle (its path
             is named), artifacts taken from a task that is not needed, too many tasks, parameters
-            that are too deep or that not every reader can hold.
+            that are too deep or that not every reader can hold, or that a shell would not take.
     """
     if len(tasks) + len(known) > MAX_TASKS:
         raise Invalid(field="tasks", reason=f"a ticket has at most {MAX_TASKS} tasks")
@@ -114,6 +115,8 @@ def check(tasks: Sequence[TaskSpec], known: Collection[str] = ()) -> None:
         path = f"tasks[{at}]"
         _check_needs(path, task, places, known)
         _check_value(f"{path}.run.parameters", task.run.parameters)
+        if task.run.kind == KIND and task.run.parameters:
+            shell_of(task.run.parameters, f"{path}.run.parameters")
         for n, source in enumerate(task.sources):
             _check_value(f"{path}.sources[{n}].parameters", source.parameters)
     if any(task.needs for task in tasks):

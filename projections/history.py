@@ -1,4 +1,4 @@
-"""The history of a ticket: one row an event, with a sentence for people.
+"""The history of a ticket or a worker: one row an event, with a sentence for people.
 
 The fold needs the events and nothing else, and gets along with a part of them. So the history of
 a ticket can be read when its state cannot (its stream is in quarantine, its beginning is missing).
@@ -18,6 +18,7 @@ from domain.event import CommandNoted, Event
 from domain.ticket import events as e
 from domain.ticket.state import WORD
 from domain.ticket.words import Artifact, Result, Told
+from domain.worker import events as w
 from domain.workflow import TaskSpec
 from projections.rows import Attempt
 
@@ -49,7 +50,7 @@ class Row(Struct, frozen=True):
 
 
 def rows(events: Iterable[Recorded]) -> Iterator[Row]:
-    """The rows of the events of one ticket, in their order."""
+    """The rows of the events of one stream, in their order."""
     history = History()
     return (history.tell(recorded) for recorded in events)
 
@@ -132,7 +133,7 @@ class History:
             self._before[task] = created
 
     def tell(self, recorded: Recorded) -> Row:
-        """The row of the next event. Raises TypeError for an event that no ticket has."""
+        """The row of the next event. Raises TypeError for an event that nobody can have."""
         event = recorded.event
         if isinstance(event, e.TaskClaimed):
             self._claimed(event, recorded.originator_version)
@@ -244,6 +245,14 @@ class History:
                 return f"the ticket was superseded by {event.by}"
             case e.TicketExpired():
                 return f"the ticket expired{_because(event.reason)}"
+            case w.WorkerRegistered():
+                return f"registered by session {event.session}"
+            case w.WorkerDraining():
+                return f"draining{_because(event.reason)}"
+            case w.WorkerResumed():
+                return f"available again{_because(event.reason)}"
+            case w.WorkerGone():
+                return f"gone, with session {event.session}{_because(event.reason)}"
             case CommandNoted(version=done):
                 was = f": version {done} had done what it asked for" if done else ""
                 return f"a command was accepted and changed nothing{was}"
@@ -273,6 +282,12 @@ class History:
                 yield from map(_artifact, event.artifacts)
                 if event.log:
                     yield f"log {event.log}"
+            case w.WorkerRegistered():
+                slots = "1 slot" if event.slots == 1 else f"{event.slots} slots"
+                yield f"{slots}, home {event.home}"
+                yield from (
+                    f"has {what} {', '.join(values)}" for what, values in event.capabilities.items()
+                )
             case e.TasksReset(deadline=datetime() as deadline):
                 yield f"deadline {_instant(deadline)}"
             case e.TasksCancelled():

@@ -1,4 +1,4 @@
-"""Replay: a ticket's rows step by step, and what each event changed in them.
+"""Replay: the rows of a ticket or a worker step by step, and what each event changed in them.
 
 The rows are those of the views, so what is read here is what queries answered at that time.
 """
@@ -14,6 +14,7 @@ from domain.envelope import Recorded
 from projections.history import History, Row
 from projections.rows import Attempt, Result, Task, Ticket
 from projections.tickets import KIND, View, Views
+from projections.workers import Worker, Workers, name_of
 
 _PASSING: Final = {"version", "sequence", "changed_at", "ticket"}
 """Columns that every event changes, or none."""
@@ -70,6 +71,32 @@ class Replay:
     def rows(self) -> dict[str, dict[str, Any]]:
         """Every row as it is after the last event, by its name."""
         return dict(self._rows)
+
+
+class WorkerReplay:
+    """Folds one worker again, event by event."""
+
+    def __init__(self, partition: int) -> None:
+        self._workers = Workers(partition)
+        self._history = History()
+        self._row: dict[str, Any] = {}
+        self.view: Worker | None = None
+        """The worker as it is after the last event."""
+
+    def fold(self, recorded: Recorded) -> Step:
+        """One event more. Raises VersionGap if it is not the next one."""
+        if self.view is not None:
+            self._workers.load([self.view])  # one that is gone was forgotten
+        self._workers.fold(recorded)
+        self.view = self._workers.known(name_of(recorded))
+        self._workers.changes()
+        before, self._row = self._row, msgspec.to_builtins(self.view)
+        return Step(self._history.tell(recorded), list(compared("worker", before, self._row)))
+
+    @property
+    def rows(self) -> dict[str, dict[str, Any]]:
+        """The row as it is after the last event, by its name."""
+        return {"worker": self._row}
 
 
 def replay(partition: int, events: Iterable[Recorded]) -> Iterator[Step]:

@@ -332,7 +332,7 @@ class Views:
     @staticmethod
     def _queue(ticket: Ticket, task: Task) -> None:
         assert task.ready_at is not None
-        task.rank = rank(task.ready_at, ticket.priority)
+        task.rank = rank(task.ready_at, ticket.priority, ticket.not_before)
 
     def _many(self, view: View, event: Any, recorded: Recorded) -> None:
         kind = type(event)

@@ -9,6 +9,7 @@ import structlog
 import uvicorn
 
 from adapters.http.connection import Connection
+from workers.hearing import hear
 from workers.watchdog import Watchdog
 from workers.web import Web
 
@@ -79,11 +80,13 @@ class Api:
         log.info("api_listens", address=self.address)
         self._tell(self.address)
         stopped = asyncio.create_task(self._stopping.wait())
+        hearing = asyncio.create_task(hear(self._web.hearing))
         while not stopped.done() and not serving.done():
             self._watchdog.moved("api")
             await asyncio.wait({serving, stopped}, timeout=1, return_when="FIRST_COMPLETED")
         self._watchdog.forget("api")
         stopped.cancel()
+        hearing.cancel()
         self._web.close()
         server.should_exit = True
         await serving

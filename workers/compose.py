@@ -22,16 +22,20 @@ from adapters.postgres.archive import Archive
 from adapters.postgres.connection import Address as PostgresAddress
 from adapters.postgres.connection import open_pool
 from adapters.postgres.dead import open_dead as postgres_dead
+from adapters.postgres.lease_rounds import open_lease_rounds
+from adapters.postgres.leases import Gap, Look, leasing
 from adapters.postgres.looking import Machine, Tickets, look
 from adapters.postgres.server import ServerError, shared
 from adapters.postgres.snapshots import open_snapshots
 from adapters.postgres.tokens import Tokens
 from adapters.postgres.tokens import prepare as prepare_tokens
-from adapters.postgres.views.due import DueQueries
+from adapters.postgres.views.due import open_due
 from adapters.postgres.views.history import open_history
+from adapters.postgres.views.leases import open_leases
 from adapters.postgres.views.reactor import open_reactor
 from adapters.postgres.views.tickets import open_tickets
 from adapters.postgres.views.view import address_of
+from adapters.postgres.views.workers import open_workers
 from adapters.requests import Desk
 from adapters.views import View
 from domain.decider import Deciders
@@ -54,6 +58,9 @@ POOL: Final = 4
 
 REACTOR: Final = "reactor"
 """The name of what reactors know."""
+
+REAPED: Final = ("tickets", "leases")
+"""The names of the views in which reapers look."""
 
 
 class Service(Struct, frozen=True):
@@ -106,10 +113,10 @@ class Service(Struct, frozen=True):
         return Reactor(self.config.name, self.log, self.views[REACTOR], watchdog=watchdog)
 
     def reaper(self, watchdog: Watchdog | None = None) -> Reaper:
-        """A reaper of this service, which was assembled with the views of tickets."""
+        """A reaper of this service, which was assembled with the views in which it looks."""
         assert self.database is not None
-        opening = partial(_due, address_of(self.database, "tickets"))
-        return Reaper(self.log, opening, watchdog=watchdog)
+        openings = partial(open_due, self.database), partial(open_lease_rounds, self.database)
+        return Reaper(self.log, *openings, watchdog=watchdog)
 
     def api(
         self,
@@ -192,7 +199,9 @@ async def _in_postgres(config: Config, codec: Codec) -> AsyncIterator[Log]:
 def _web(service: Service, database: PostgresAddress) -> AbstractAsyncContextManager[Web]:
     """What answers over HTTP."""
     places = Places(
+        database=database,
         tickets=address_of(database, "tickets"),
+        workers=address_of(database, "workers"),
         archive=_archive(service, database),
         access=address_of(database, "access"),
         logs=address_of(database, "logs"),
@@ -216,14 +225,17 @@ def _dead(service: Service, database: PostgresAddress) -> AbstractAsyncContextMa
 
 
 @asynccontextmanager
-async def examining(service: Service) -> AsyncIterator[tuple[DeadLetters, Machine, Tickets]]:
+async def examining(
+    service: Service,
+) -> AsyncIterator[tuple[DeadLetters, Machine, Tickets, Look, Sequence[Gap]]]:
     """What a doctor looks at beside the partitions of a service. Raises LogError."""
     assert service.database is not None
     async with (
         _dead(service, service.database) as dead,
         open_pool(address_of(service.database, "tickets"), 1) as pool,
+        leasing(service.database, 1) as leases,
     ):
-        yield dead, *await look(pool)
+        yield dead, *await look(pool), *await leases.look()
 
 
 @asynccontextmanager
@@ -251,11 +263,15 @@ async def _memory(service: Service, database: PostgresAddress) -> AsyncIterator[
 
 def views_of(config: Config) -> Sequence[str]:
     """The names of the views; where PostgreSQL keeps the log, that is its own archive."""
-    return ("tickets", "history") if config.kafka else ("tickets",)
+    return ("tickets", "leases", "workers", *(("history",) if config.kafka else ()))
 
 
 async def _tickets(service: Service, at: PostgresAddress) -> View:
     return await open_tickets(at, await _genesis(service.log), lease=service.config.lease)
+
+
+async def _workers(service: Service, at: PostgresAddress) -> View:
+    return await open_workers(at, await _genesis(service.log), lease=service.config.lease)
 
 
 async def _history(service: Service, at: PostgresAddress) -> View:
@@ -263,22 +279,26 @@ async def _history(service: Service, at: PostgresAddress) -> View:
     return await open_history(at, genesis, service.codec, lease=service.config.lease)
 
 
+async def _leases(service: Service, at: PostgresAddress) -> View:
+    return await open_leases(at, await _genesis(service.log), lease=service.config.lease)
+
+
 async def _reactor(service: Service, at: PostgresAddress) -> View:
     genesis = await _genesis(service.log)
     return await open_reactor(at, genesis, service.codec, lease=service.config.lease)
-
-
-@asynccontextmanager
-async def _due(views: PostgresAddress) -> AsyncIterator[DueQueries]:
-    async with open_pool(views, 1) as pool:
-        yield DueQueries(pool)
 
 
 async def _genesis(log: Log) -> Sequence[Genesis]:
     return [await log.genesis(n) for n in range(log.partitions)]
 
 
-_OPENING: Final = {"tickets": _tickets, "history": _history, REACTOR: _reactor}
+_OPENING: Final = {
+    "tickets": _tickets,
+    "leases": _leases,
+    "workers": _workers,
+    "history": _history,
+    REACTOR: _reactor,
+}
 
 
 @asynccontextmanager

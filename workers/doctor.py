@@ -6,20 +6,20 @@ It needs no API and changes nothing. One finding never hides another.
 import shutil
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime
-from enum import StrEnum
 from itertools import groupby
 from pathlib import Path
 from typing import Final
-
-from msgspec import Struct
 
 from adapters.client import Client, TurnstileError
 from adapters.config import Config
 from adapters.dead import DeadLetters
 from adapters.log import LogError
+from adapters.postgres.leases import Gap, Look
 from adapters.postgres.looking import Machine, Tickets
 from projections.history import duration
 from projections.progress import Judged
+from workers.findings import Finding, Level
+from workers.lease_findings import examine_leases
 from workers.progress import Progress
 
 CLOCK: Final = 1.0
@@ -29,28 +29,14 @@ ROOM: Final = 1024**3
 """Bytes that should be free where the bundled server writes."""
 
 
-class Level(StrEnum):
-    """How bad it is."""
-
-    WELL = "well"
-    WATCH = "watch"
-    WRONG = "wrong"
-
-
-class Finding(Struct, frozen=True):
-    """Something that was looked at, how it is, and what to do if it is not well."""
-
-    level: Level
-    what: str
-    advice: str = ""
-
-
 async def examine(
     config: Config,
     progress: Progress,
     dead: DeadLetters,
     machine: Machine,
     tickets: Tickets,
+    leases: Look,
+    gaps: Sequence[Gap],
 ) -> AsyncIterator[Finding]:
     """Everything that is found, in the order in which a service depends on it."""
     yield _clock(machine)
@@ -59,6 +45,8 @@ async def examine(
         yield finding
     yield _overdue(tickets)
     yield _quarantined(tickets)
+    for finding in examine_leases(leases, gaps):
+        yield finding
     yield await _dead(dead)
     yield _waiting(tickets)
     yield await _api(config)

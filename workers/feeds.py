@@ -73,12 +73,12 @@ class Feed:
         """Somebody has come further: there may be room for more."""
         self._taken.set()
 
-    async def grown(self) -> None:
+    async def grown(self, within: float = IDLE) -> None:
         """Wait for more behind the end, but not for long. Raises what reading has raised."""
         if self._task.done():
             self._task.result()
         try:
-            async with asyncio.timeout(IDLE):
+            async with asyncio.timeout(within):
                 await self._grown.wait()
         except TimeoutError:
             return
@@ -133,8 +133,8 @@ class Reader:
         self._partition = partition
         self._feed: Feed | None = None
 
-    async def next(self) -> Sequence[Stored]:
-        """What has come, about a batch at most; nothing if nothing comes for a while.
+    async def next(self, within: float = IDLE) -> Sequence[Stored]:
+        """What has come, about a batch at most; nothing if nothing comes for so many seconds.
 
         Raises what reading has raised.
         """
@@ -144,7 +144,7 @@ class Reader:
         if before not in (None, feed):
             await self._feeds.left(self, self._partition, before)
         if self.after == feed.end:
-            await feed.grown()
+            await feed.grown(within)
         events = feed.page(self.after) if feed.has(self.after) else ()
         if events:
             self.after = events[-1].sequence

@@ -14,9 +14,9 @@ from time import monotonic
 import structlog
 
 from adapters.log import Fenced, Gap, Log, Unavailable, WrongLog
-from adapters.views import Fold, Folding, View
+from adapters.views import REST, Fold, Folding, View
 from domain.envelope import Recorded
-from workers.feeds import Feeds
+from workers.feeds import IDLE, Feeds
 from workers.serving import Serving, serve
 from workers.watchdog import Watchdog
 
@@ -73,13 +73,15 @@ class Projector:
             self._watchdog.moved(name)
             async with self._feeds.reader(number, after) as reader:
                 while not serving.stopping:
-                    if events := await reader.next():
+                    if events := await reader.next(REST if fold.owes else IDLE):
                         serving.may_be_cancelled = False
                         await self._apply(view, fold, events)
                         serving.may_be_cancelled = True
                         self._watchdog.moved(name)
                         if not serving.stopping:
                             await self._settle(fold)
+                    elif fold.owes:
+                        await fold.rest()
                     self._watchdog.moved(name)
         except (Fenced, Unavailable) as error:
             reason = str(error)

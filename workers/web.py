@@ -1,8 +1,9 @@
 """What answers over HTTP, put together: views, archive, logs, engines, dead letters and tokens."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Final
 
 from msgspec import Struct
@@ -30,15 +31,23 @@ from adapters.http.progress import Looking
 from adapters.http.ranges import Downloads
 from adapters.http.tickets import TicketReading
 from adapters.http.tokens import TokenDesk
+from adapters.http.work import WorkDesk, take_over
+from adapters.http.workers import WorkerCommands, WorkerReading
 from adapters.log import Log
 from adapters.objects import open_objects
 from adapters.postgres.archive import Archive
 from adapters.postgres.connection import Address, open_pool
+from adapters.postgres.leases import leasing
 from adapters.postgres.logs import Logs
 from adapters.postgres.logs import prepare as prepare_logs
 from adapters.postgres.tokens import Tokens, prepare, signing_key
 from adapters.postgres.views.attempts import AttemptQueries
+from adapters.postgres.views.positions import following
 from adapters.postgres.views.queries import TicketQueries
+from adapters.postgres.views.workers import AtWork, Workers
+from adapters.work.claiming import ClaimDesk
+from adapters.work.opening import open_work
+from adapters.work.secrets import NoSecrets
 from workers.first_token import first_token
 from workers.progress import Progress
 from workers.settling import Settling
@@ -46,29 +55,44 @@ from workers.settling import Settling
 POOL: Final = 8
 """Connections with which an API asks the views, and as many for the archive."""
 
+LEASING: Final = 4
+"""Connections with which an API keeps leases alive."""
+
 EACH_ITS_PLAN: Final = {"plan_cache_mode": "force_custom_plan"}
 """A plan for any value would walk all tickets for a rare one."""
 
 
 class Places(Struct, frozen=True):
-    """Where in the database the views of tickets, the events, the tokens and the logs are."""
+    """Where the views of tickets and workers, the events and the tokens are.
 
+    Leases and claims are beside the log's `database`.
+    """
+
+    database: Address
     tickets: Address
+    workers: Address
     archive: Address
     access: Address
     logs: Address
 
 
 class Web(Struct, frozen=True):
-    """The application that a server serves, and who tells its streams."""
+    """The application that a server serves, who keeps answers open, and what it notes meanwhile.
+
+    `hearing` says that heartbeats can come in. Raises Unavailable.
+    """
 
     application: Starlette
     live: Live | None = None
+    desk: ClaimDesk | None = None
+    hearing: Callable[[], Awaitable[None]] | None = None
 
     def close(self) -> None:
         """End the answers that have no end of their own."""
         if self.live is not None:
             self.live.hub.close()
+        if self.desk is not None:
+            self.desk.close()
 
 
 @asynccontextmanager
@@ -91,25 +115,49 @@ async def open_web(
         open_pool(places.tickets, POOL, **EACH_ITS_PLAN) as views,
         open_pool(places.archive, POOL) as events,
         open_pool(places.access, 2) as secrets,
+        leasing(places.database, LEASING) as leases,
         open_pool(places.logs, POOL) as said,
         open_live(
             *(places.tickets, places.archive, codec, genesis), streams=config.streams, bound=bound
         ) as live,
+        open_pool(places.workers, 2) as of_workers,
+        following(places.workers, live.bell) as workers_seen,
         asking(log) as asker,
         dead as letters,
+        AsyncExitStack() as stack,
     ):
         tokens = Tokens(secrets)
         await first_token(tokens, config.data)
-        reading = TicketReading(TicketQueries(views), Archive(events, codec))
+        archive = Archive(events, codec)
+        reading = TicketReading(TicketQueries(views), archive)
+        rows = Workers(of_workers)
+        at_work = WorkerReading(rows, AtWork(views), archive)
+        credentials = Credentials(await signing_key(secrets, "attempts"))
+        work = await stack.enter_async_context(
+            open_work(
+                places.database,
+                live.bell,
+                asker=asker,
+                workers=rows,
+                leases=leases,
+                credentials=credentials,
+                secrets=NoSecrets(),
+            )
+        )
         metrics = Metrics(progress.glance, live.hub)
         attempts = AttemptQueries(views)
         logs = Logs(said, objects, places.logs.channel("logs"))
         moved = LogsMoved(live.bell, logs.channel)
         limits = LogLimits(usual=config.log_limit, most=config.log_most)
-        present, downloads = attempts.is_at_work, Downloads()
+        present, downloads = leases.present, Downloads()
         endpoints = (
             *awaiting(reading.endpoints(), live.positions),
             *TicketCommands(asker).endpoints(),
+            *awaiting(at_work.endpoints(), workers_seen),
+            *WorkerCommands(
+                asker, rows, workers_seen, partial(take_over, asker, leases)
+            ).endpoints(),
+            *WorkDesk(asker, work.desk, work.claims, leases).endpoints(),
             *Streaming(live.hub, live.positions, log).endpoints(),
             *LogDesk(logs, attempts, present, live.hub, moved, downloads, limits).endpoints(),
             *ArtifactDesk(objects, attempts, present, downloads, config.artifact_limit).endpoints(),
@@ -120,11 +168,11 @@ async def open_web(
             *metrics.endpoints(),
             *docs.endpoints(),
         )
-        credentials = Credentials(await signing_key(secrets, "attempts"))
         gate = Gate(tokens, credentials, reading_is_public=config.reading == "public")
+        served = application(endpoints, gate, metrics.observing)
         settling = asyncio.create_task(Settling(logs, attempts.over).run())
         try:
-            yield Web(application(endpoints, gate, metrics.observing), live)
+            yield Web(served, live, work.desk, leases.hearing)
         finally:
             settling.cancel()
             await asyncio.wait({settling})

@@ -24,39 +24,64 @@ from .errors import (
     Unauthenticated,
     Unavailable,
 )
-from .logs import Artifact
 from .producer import TicketProducer
 from .rows import (
     Accepted,
     Attempt,
+    Busy,
     Change,
     DeadLetter,
     Event,
     OpenedLetter,
     Rejected,
     Result,
+    Steered,
     Task,
     Ticket,
     Token,
+    Worker,
 )
 from .stream import Changes
-from .words import Execution, Outcome, Scope, TaskState, TicketState
+from .words import Execution, Outcome, Scope, TaskState, TicketState, WorkerState
+from .work import Registered, Registration, WorkerClient
 from .workflow import Opening, Precedence, Run, Source, Subject, Takes, TaskSpec, Timeouts
+from .working import (
+    Artifact,
+    Beat,
+    CaseResult,
+    Claimed,
+    Claims,
+    HeldAttempt,
+    Input,
+    LostAttempt,
+    Reported,
+    Returned,
+    Started,
+    attempt_of,
+)
 
 __all__ = [
     "Accepted",
     "Artifact",
     "Attempt",
     "AttemptClient",
+    "Beat",
+    "Busy",
+    "CaseResult",
     "Change",
     "Changes",
+    "Claimed",
+    "Claims",
     "Client",
     "Conflict",
     "DeadLetter",
     "Event",
     "Execution",
     "Forbidden",
+    "HeldAttempt",
+    "Input",
     "Invalid",
+    "LostAttempt",
     "NoAnswer",
     "NotFound",
     "OpenedLetter",
@@ -65,11 +90,17 @@ __all__ = [
     "Precedence",
     "Problem",
     "Refused",
+    "Registered",
+    "Registration",
     "Rejected",
+    "Reported",
     "Result",
+    "Returned",
     "Run",
     "Scope",
     "Source",
+    "Started",
+    "Steered",
     "Subject",
     "Takes",
     "Task",
@@ -86,4 +117,8 @@ __all__ = [
     "Unanswered",
     "Unauthenticated",
     "Unavailable",
+    "Worker",
+    "WorkerClient",
+    "WorkerState",
+    "attempt_of",
 ]

@@ -6,6 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
+from uuid import uuid4
 
 import httpx
 import msgspec
@@ -15,6 +16,9 @@ from .client import PATIENCE
 from .connection import LATER, Connection, Waits, path
 from .errors import NotFound, Refused, TurnstileError, Unavailable
 from .logs import pieces
+from .rows import Accepted
+from .workflow import encode_value
+from .working import Reported
 
 T = TypeVar("T")
 
@@ -56,6 +60,7 @@ class AttemptClient:
     ) -> None:
         self._connection = Connection(base_url, credential, patience)
         self._log = path("tickets", ticket, "attempts", str(token), "log")
+        self._report = path("tickets", ticket, "attempts", str(token), "report")
 
     async def __aenter__(self) -> Self:
         return self
@@ -83,6 +88,16 @@ class AttemptClient:
             return await self._sent("PUT", self._log, Appended, query, lambda: data)
 
         return await self._tried(append)
+
+    async def report(self, reported: Reported) -> Accepted:
+        """The attempt is over; the same again is no harm."""
+        said = {
+            name: getattr(reported, name)
+            for name in Reported.__struct_fields__
+            if name not in ("ticket", "task", "token")
+        }
+        body = encode_value(said)
+        return await self._connection.ask("POST", self._report, Accepted, body=body, key=uuid4())
 
     async def has_artifact(self, digest: str) -> bool:
         """Whether it is there already."""

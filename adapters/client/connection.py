@@ -96,19 +96,28 @@ class Connection:
         query: Query | None = None,
         body: bytes | None = None,
         key: UUID | None = None,
+        held: float = 0.0,
     ) -> T:
         """The answer, as this *kind*. A change names its *key*, which each try repeats.
 
+        The server may take *held* seconds more for it than for others.
+
         Raises Refused, Unavailable, NoAnswer.
         """
-        waits, heard = Waits(self.patience), False
+        waits, heard = Waits(self.patience + held), False
+        timeout = httpx.Timeout(SILENCE + held, connect=CONNECTING)
         reason = "there was no time to ask"
         while True:
             at_least = None
             try:
                 async with asyncio.timeout(max(0.0, waits.left)):
                     answer = await self._http.request(
-                        method, path, params=_text(query), content=body, headers=_headers(body, key)
+                        method,
+                        path,
+                        params=_text(query),
+                        content=body,
+                        headers=_headers(body, key),
+                        timeout=timeout,
                     )
                 if answer.is_success:
                     return _decoded(answer, kind, key)

@@ -2,28 +2,18 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Annotated, Final
+from typing import Final
 
 import httpx
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from .connection import LATER, Connection, Waits
 from .errors import Refused, TooMany, TurnstileError, Unavailable
 from .stream import SILENCE, messages
-from .workflow import Line
 
 NO_PART: Final = 416
 """The status that says that there is nothing where one asks."""
-
-
-class Artifact(Struct, frozen=True):
-    """A file that an attempt has left: digest `algorithm:hex`, size in bytes."""
-
-    name: Line
-    digest: Line
-    size: Annotated[int, Meta(ge=0, lt=2**53)]
-    url: Line | None = None
 
 
 class LogPart(Struct, frozen=True, omit_defaults=True):

@@ -5,8 +5,21 @@ from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from .connection import Connection, Query, path
-from .logs import Artifact, followed, pieces, size_of
-from .rows import Attempt, DeadLetter, Event, OpenedLetter, Page, Result, Task, Ticket, Token
+from .logs import followed, pieces, size_of
+from .rows import (
+    Attempt,
+    Busy,
+    DeadLetter,
+    Event,
+    OpenedLetter,
+    Page,
+    Result,
+    Task,
+    Ticket,
+    Token,
+    Worker,
+)
+from .working import Artifact
 
 T = TypeVar("T")
 
@@ -102,11 +115,28 @@ class Reading:
         at: datetime | None = None,
     ) -> AsyncIterator[Event]:
         """What has happened behind this version, until another, and not later than `at`."""
+        async for event in self._events(path("tickets", ticket, "events"), version, until, at):
+            yield event
+
+    async def worker_events(
+        self,
+        worker: str,
+        *,
+        version: int = 0,
+        until: int | None = None,
+        at: datetime | None = None,
+    ) -> AsyncIterator[Event]:
+        """What has happened to a worker, as `events` tells it of a ticket."""
+        async for event in self._events(path("workers", worker, "events"), version, until, at):
+            yield event
+
+    async def _events(
+        self, of: str, version: int, until: int | None, at: datetime | None
+    ) -> AsyncIterator[Event]:
         query = {"until": until, "at": at, "limit": PAGE}
-        events = path("tickets", ticket, "events")
         while True:
             more = query | {"cursor": version}
-            page = await self.connection.ask("GET", events, Page[Event], query=more)
+            page = await self.connection.ask("GET", of, Page[Event], query=more)
             for event in page.rows:
                 yield event
             if page.next is None:
@@ -146,6 +176,15 @@ class Reading:
         }
         return self._pages(Result, path("results"), query)
 
+    def workers(self, *, state: Words = (), after: str | None = None) -> AsyncIterator[Worker]:
+        """Workers, by their names, also those that are gone."""
+        return self._pages(Worker, path("workers"), {"state": state, "after": after})
+
+    async def worker(self, worker: str, *, after: str | None = None) -> Busy:
+        """A worker, with the attempts that it has under way."""
+        query = {"after": after}
+        return await self.connection.ask("GET", path("workers", worker), Busy, query=query)
+
     def log(
         self, ticket: str, of: str | int, *, start: int = 0, follow: bool = False
     ) -> AsyncIterator[bytes]:
@@ -178,7 +217,7 @@ class Reading:
         return pieces(self.connection, path("artifacts", digest))
 
     async def automaton(self) -> dict[str, Any]:
-        """Both automata: their states, and what leads from one to another."""
+        """The automata: their states, and what leads from one to another."""
         return await self._look("automaton")
 
     async def partitions(self) -> dict[str, Any]:

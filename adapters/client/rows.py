@@ -131,8 +131,52 @@ class Result(Struct, frozen=True):
     at: datetime
 
 
+class Worker(Struct, frozen=True):
+    """A worker as it is now, or as it was when its `session` ended.
+
+    It is in its state `since` then, for the `reason`. Its present session registered at
+    `registered_at`, and takes tasks for which it has the `capabilities`, as many at once as it has
+    `slots`. `version` and `sequence` are those of its last event. A worker with a `problem` could
+    not be folded on.
+    """
+
+    worker: str
+    partition: int
+    state: str
+    session: str
+    home: str
+    capabilities: dict[str, tuple[str, ...]]
+    slots: int
+    registered_at: datetime
+    since: datetime
+    reason: str = ""
+    version: int = 0
+    sequence: int = 0
+    problem: str | None = None
+
+
+class Busy(Struct, frozen=True):
+    """A worker, and the attempts that it has under way, the oldest claim first."""
+
+    worker: Worker
+    attempts: tuple[Attempt, ...]
+
+
+class Steered(Struct, frozen=True):
+    """What was asked of a worker is done, by the event of this version.
+
+    Whoever asks for workers `after` it sees its effect.
+    """
+
+    worker: str
+    version: int
+    partition: int
+    sequence: int
+    after: str
+
+
 class Event(Struct, frozen=True):
-    """An event of a ticket, told for people; `seconds` is the time since the one before."""
+    """An event, told for people; `seconds` is the time since the one before."""
 
     version: int
     type: str

@@ -1,4 +1,4 @@
-"""What can be asked of tickets, each time as a command with an id of its own."""
+"""What can be asked of tickets and workers, each time as a command with an id of its own."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,13 +10,13 @@ from .connection import path
 from .errors import Unanswered
 from .parts import split
 from .reading import Reading
-from .rows import Accepted
+from .rows import Accepted, Steered
 from .words import Scope
 from .workflow import Opening, TaskSpec, encode, encode_value
 
 
 class Steering(Reading):
-    """Whatever changes a ticket.
+    """Whatever changes a ticket or steers a worker.
 
     Raises:
         Refused: what was asked is not done; see `turnstile.errors` for why.
@@ -97,6 +97,19 @@ class Steering(Reading):
     ) -> Accepted:
         """Move the ticket in the queue: higher is sooner."""
         return await self._steer(ticket, "priority", (), reason, key, priority=priority)
+
+    async def drain(self, worker: str, *, reason: str = "", key: UUID | None = None) -> Steered:
+        """Let a worker finish what it has, and claim nothing more."""
+        return await self._steer_worker(worker, "drain", reason, key)
+
+    async def resume(self, worker: str, *, reason: str = "", key: UUID | None = None) -> Steered:
+        """Let a worker claim again."""
+        return await self._steer_worker(worker, "resume", reason, key)
+
+    async def _steer_worker(self, worker: str, verb: str, reason: str, key: UUID | None) -> Steered:
+        body = encode_value(some(reason=reason or None))
+        to = path("workers", worker, verb)
+        return await self.connection.ask("POST", to, Steered, body=body, key=key or uuid4())
 
     async def _steer(
         self,

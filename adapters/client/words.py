@@ -38,6 +38,15 @@ class TaskState(StrEnum):
     CANCELLED = "cancelled"
 
 
+class WorkerState(StrEnum):
+    """Whether a worker is there, and may claim."""
+
+    ABSENT = "absent"
+    AVAILABLE = "available"
+    DRAINING = "draining"
+    GONE = "gone"
+
+
 class Execution(StrEnum):
     """Did the attempt *run*?"""
 

@@ -39,7 +39,7 @@ def awaiting(endpoints: Iterable[Endpoint], positions: Positions) -> tuple[Endpo
 def _awaiting(endpoint: Endpoint, positions: Positions) -> Endpoint:
     asked = endpoint.query
     query = msgspec.defstruct(
-        f"{asked.__name__ if asked else endpoint.answer.__name__.title()}After",
+        f"{endpoint.operation}_after",  # two of a name would be one in the description
         [("after", After | None, None)],
         bases=(asked or Struct,),
         frozen=True,
@@ -60,13 +60,14 @@ def _waiting(
     @wraps(answer)
     async def wait(query: Any, **given: Any) -> Any:
         if query.after is not None:
-            await _reached(query.after, positions)
+            await reached(query.after, positions)
         return await answer(**given, **({"query": query} if has_query else {}))
 
     return wait
 
 
-async def _reached(after: str, positions: Positions) -> None:
+async def reached(after: str, positions: Positions) -> None:
+    """Wait until the views have come to `<partition>:<sequence>`. Raises Invalid, Refusal."""
     partition, sequence = map(int, after.split(":"))
     if partition >= len(positions.seen):
         there = f"there are partitions 0 to {len(positions.seen) - 1}"

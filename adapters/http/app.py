@@ -9,7 +9,7 @@ import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
@@ -116,7 +116,10 @@ def _handler(endpoint: Endpoint, gate: Gate) -> Handler:
             given[argument(name)] = request.headers.get(name)
         if not endpoint.is_for_readers:
             given["asked"] = asked
-        answer = await _awaited(endpoint.answer(**given))
+        answering = endpoint.answer(**given)
+        if endpoint.waits:
+            answering = _while_asked(request, answering)
+        answer = await _awaited(answering)
         if isinstance(answer, Response):
             return answer
         return Response(_encode(answer), endpoint.status, media_type="application/json")
@@ -130,6 +133,19 @@ async def _awaited(answer: Awaitable[T]) -> T:
         return await answer
     except asyncio.CancelledError as error:
         raise NoAnswer("the server stops") from error
+
+
+async def _while_asked(request: Request, answer: Awaitable[T]) -> T:
+    """What is answered, unless who has asked goes away before. Raises ClientDisconnect."""
+    answering, leaving = asyncio.ensure_future(answer), asyncio.ensure_future(request.receive())
+    try:
+        await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not answering.done():
+            raise ClientDisconnect
+        return await answering
+    finally:
+        for one in (answering, leaving):
+            one.cancel()
 
 
 async def _many(request: Request, lines: Lines, asked: Asked) -> Response:

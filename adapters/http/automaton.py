@@ -8,6 +8,7 @@ from msgspec import Struct
 from adapters.http.endpoint import Endpoint
 from domain.automaton import Automaton, Edge
 from domain.ticket.automata import TASK, TICKET
+from domain.worker.automata import WORKER
 
 
 class Transition(Struct, frozen=True, kw_only=True):
@@ -29,10 +30,11 @@ class Described(Struct, frozen=True):
 
 
 class Automata(Struct, frozen=True):
-    """Those of a ticket and of each of its tasks."""
+    """Those of a ticket, of each of its tasks, and of a worker."""
 
     ticket: Described
     task: Described
+    worker: Described
 
 
 def endpoints() -> tuple[Endpoint, ...]:
@@ -41,7 +43,7 @@ def endpoints() -> tuple[Endpoint, ...]:
 
 
 async def automaton() -> Automata:
-    """Both automata."""
+    """All automata."""
     return AUTOMATA
 
 
@@ -64,4 +66,6 @@ def _to(one: Automaton[Any], edge: Edge[Any], source: Any) -> str:
     return to
 
 
-AUTOMATA: Final = Automata(ticket=_described(TICKET), task=_described(TASK))
+AUTOMATA: Final = Automata(
+    ticket=_described(TICKET), task=_described(TASK), worker=_described(WORKER)
+)

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4, uuid5
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from adapters.access import Scope
 from adapters.asking import Asker
@@ -119,6 +120,7 @@ class TicketCommands:
                     partial(self._steer, patience=patience),
                     body=kind,
                     scope=scope,
+                    for_attempts=kind is c.AddTasks,
                     name=name if name != "tasks" else "add_tasks",
                 )
                 for several, scope, patience in (
@@ -165,6 +167,9 @@ class TicketCommands:
     async def _steer(
         self, ticket: str, body: Command, asked: Asked, patience: float | None
     ) -> Accepted:
+        if asked.attempt is not None and isinstance(body, c.AddTasks):
+            attempt = asked.attempt
+            body = replace(body, by_task=attempt.task, token=attempt.token)
         return await self._ask(ticket, body, asked, asked.key, patience)
 
     async def _ask(
@@ -177,7 +182,7 @@ class TicketCommands:
     ) -> Accepted:
         """Send the command and wait for its answer. Raises Refusal, NoAnswer, Invalid."""
         submitted = Submitted(
-            id=_command_id(ticket, command, asked.actor, key),
+            id=command_id(ticket, command, asked.actor, key),
             stream=f"ticket/{ticket}",
             command=command,
             actor=asked.actor,
@@ -187,7 +192,7 @@ class TicketCommands:
             answer = await self._asker.ask(submitted, WAIT)
         except TooLarge as error:
             raise problems.Refusal(413, error.type, f"{error} {_IN_PARTS}", "body") from error
-        return _accepted(ticket, answer)
+        return accepted(ticket, answer)
 
 
 _IN_PARTS: Final = (
@@ -195,14 +200,14 @@ _IN_PARTS: Final = (
 )
 
 
-def _command_id(ticket: str, command: Command, actor: str, key: str | None) -> UUID:
+def command_id(name: str, command: Command, actor: str, key: str | None) -> UUID:
     """The same request under the same key, by the same actor, is the same command.
 
     Another body under it is another command: nobody is told that something was done which was not.
     """
     if key is None:
         return uuid4()
-    said = msgspec.json.encode((ticket, actor, key, command.topic)) + _said(command)
+    said = msgspec.json.encode((name, actor, key, command.topic)) + _said(command)
     return uuid5(REQUEST, said.hex())
 
 
@@ -213,7 +218,8 @@ def _said(command: Any) -> bytes:
         return b""  # whoever sends it says what is wrong with it
 
 
-def _accepted(ticket: str, answer: Answer) -> Accepted:
+def accepted(ticket: str, answer: Answer) -> Accepted:
+    """What is told of a command that was accepted. Raises Refusal."""
     if answer.refusal is not None:
         raise problems.of_answer(answer.refusal)
     return Accepted(

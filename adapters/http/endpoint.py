@@ -1,6 +1,5 @@
 """An endpoint: what may be asked, what comes back, and who answers."""
 
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any, Final, Generic, TypeVar, get_args, get_origin
@@ -12,6 +11,7 @@ from starlette.datastructures import QueryParams
 from adapters.access import Scope
 from adapters.credentials import AttemptOf
 from domain.errors import Invalid
+from domain.faults import invalid, lowered
 from domain.ticket.commands import Instant
 from domain.workflow import Line
 from projections.queries import is_on_calendar
@@ -35,9 +35,6 @@ ROUTE: Final = "turnstile.route"
 """Under which a request's scope has the path as its endpoint declares it."""
 WORDS: Final[Mapping[str, Any]] = {"name": Line}
 """What parameters of paths may be that are no ids: the name of an artifact has slashes in it."""
-_ABOUT_FIELD: Final = re.compile(
-    r"Object (missing required|contains unknown) field `([^`]*)`"
-).match
 
 
 class Asked(Struct, frozen=True):
@@ -73,7 +70,8 @@ class Endpoint(Struct, frozen=True):
     `asked`. What is no JSON, whose type is `media`, it makes a Response of by itself, and so the
     `others`: problems that say more, by status. Where many of these bodies may come at once,
     `lines` answers those. What is `for_attempts` takes the credential of an attempt too, of the one
-    in its path if there is one; without a `scope` it takes nothing else. A body that is `raw` it
+    in its path if there is one; without a `scope` it takes nothing else. What `waits` is given up
+    when who has asked goes away. A body that is `raw` it
     gets as bytes, or as an iterator of them. What answers in `ranges` may answer with a part, or
     with nothing where it is known already; then its headers are those of ranges.
     """
@@ -91,6 +89,7 @@ class Endpoint(Struct, frozen=True):
     others: tuple[tuple[int, Any], ...] = ()
     scope: Scope | None = Scope.READ
     for_attempts: bool = False
+    waits: bool = False
     status: int = 200
     lines: Lines | None = None
     raw: Raw | None = None
@@ -143,7 +142,7 @@ def _instant(name: str, text: str) -> datetime:
     try:
         found: datetime = msgspec.convert(text, Instant)
     except msgspec.ValidationError as error:
-        raise Invalid(field=name, reason=_lowered(str(error))) from error
+        raise Invalid(field=name, reason=lowered(str(error))) from error
     if not is_on_calendar(found):
         raise Invalid(field=name, reason="in UTC its year is none from 1 to 9999")
     return found
@@ -159,7 +158,7 @@ def read_body(body: bytes, kind: Any) -> Any:
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise _invalid(error) from error
+        raise invalid(error) from error
 
 
 def read_parameter(name: str, value: str, kind: Any) -> Any:
@@ -172,18 +171,4 @@ def converted(given: Any, kind: Any, *, strict: bool = False) -> Any:
     try:
         return msgspec.convert(given, kind, strict=strict)
     except msgspec.ValidationError as error:
-        raise _invalid(error) from error
-
-
-def _invalid(error: Exception) -> Invalid:
-    """What msgspec says, with the field apart."""
-    reason, _, path = str(error).partition(" - at `")
-    field = path.removeprefix("key` in `").rstrip("`").lstrip("$.")
-    if about := _ABOUT_FIELD(reason):
-        field = f"{field}.{about[2]}" if field else about[2]
-        reason = "it is missing" if about[1] == "missing required" else "there is no such field"
-    return Invalid(field=field or "body", reason=_lowered(reason))
-
-
-def _lowered(sentence: str) -> str:
-    return sentence if sentence[1:2].isupper() else sentence[:1].lower() + sentence[1:]
+        raise invalid(error) from error

@@ -27,18 +27,40 @@ from adapters.http.progress import (
     Ready,
     Way,
 )
-from adapters.http.tickets import Happened
+from adapters.http.tickets import Happened, happened
 from adapters.http.tokens import MadeToken, NewToken
+from adapters.http.work import Answers, Revoking, Said, Starting
+from adapters.http.workers import BEAT, Busy, Registered, Registration, Steered
+from adapters.work.words import (
+    AttemptRef,
+    Beat,
+    Claimed,
+    ClaimRequest,
+    Claims,
+    Heartbeat,
+    HeldAttempt,
+    Input,
+    LostAttempt,
+    Reported,
+    Reports,
+    Returning,
+    Started,
+)
 from domain.envelope import Recorded
 from domain.ticket import commands as c
 from domain.ticket.automata import TaskState, TicketState
 from domain.ticket.events import TaskClaimed
-from domain.ticket.words import Artifact, Scope
+from domain.ticket.words import Artifact, Outcome, Scope, Told
+from domain.ticket.words import Result as WorkResult
+from domain.worker import commands as w
+from domain.worker.automata import WorkerState
+from domain.worker.events import WorkerRegistered
 from domain.workflow import Run, Subject, TaskSpec
 from projections.history import rows
 from projections.progress import State
 from projections.queries import Page
 from projections.rows import Attempt, Result, Task, Ticket
+from projections.workers import Worker
 
 NONE: Final = object()
 """There is no example."""
@@ -134,7 +156,33 @@ CLAIMED: Final = Recorded(
     sequence=20,
     upto=17,
 )
-
+WORKER: Final = Worker(
+    worker="arm-7",
+    partition=5,
+    state=WorkerState.AVAILABLE,
+    session="5f0c1e",
+    home="rack-2-9b1d",
+    capabilities={"arch": ("arm64",)},
+    slots=4,
+    registered_at=NOON - SECOND,
+    since=NOON - SECOND,
+    version=1,
+    sequence=12,
+)
+REGISTERED: Final = Recorded(
+    id=uuid5(EVENT, "worker"),
+    originator_id="worker/arm-7",
+    originator_version=1,
+    event=WorkerRegistered(
+        session="5f0c1e", home="rack-2-9b1d", capabilities={"arch": ("arm64",)}, slots=4
+    ),
+    time=NOON - SECOND,
+    actor="runners",
+    causationid=uuid5(EVENT, "register"),
+    sequence=12,
+    upto=9,
+)
+STEERED: Final = Steered("arm-7", 2, 5, 30, "5:30")
 
 OPENING: Final = Opening(
     id="tower-4711",
@@ -171,21 +219,9 @@ TOKEN: Final = access.Token(
 )
 
 
-def _happened() -> Happened:
-    [row] = rows([CLAIMED])
-    return Happened(
-        version=row.version,
-        type=CLAIMED.event.topic,
-        time=row.time,
-        actor=row.actor,
-        what=row.what,
-        details=row.details,
-        seconds=0.8,
-        id=str(row.id),
-        command=str(row.command),
-        sequence=row.sequence,
-        data=CLAIMED.event,
-    )
+def _happened(event: Recorded) -> Happened:
+    [row] = rows([event])
+    return happened(event, row)
 
 
 def _streamed() -> str:
@@ -255,6 +291,30 @@ def _plain(value: Any) -> Any:
     return msgspec.json.decode(msgspec.json.encode(value))
 
 
+_WORK: Final = Claimed(
+    ticket="tower-4711",
+    task="unit",
+    token=7,
+    attempt=1,
+    lease=60.0,
+    credential="turnstile_attempt_…",
+    subject=OPENING.subject,
+    spec=TaskSpec(name="unit", run=Run("shell", {"command": ["make", "check"]}), needs=("build",)),
+    inputs=(Input("build", "dist/tower.whl", f"sha256:{'0f' * 32}", 4711),),
+    secrets={"SIGNING_KEY": "…"},
+)
+_STALE: Final = Problem(
+    f"{BASE}stale-token",
+    TITLES[409],
+    409,
+    "Token 3 is not that of the present attempt of task 'build'.",
+)
+_TOLD: Final = Told(
+    outcome=Outcome.FAILED,
+    results=(WorkResult("unit/clocks", Outcome.FAILED, "2 of 41 failed", 12.5),),
+    artifacts=(Artifact("report.xml", f"sha256:{'c3' * 32}", 2048),),
+)
+
 _NOT_READY: Final = NotReady(
     type=f"{BASE}not-ready",
     title=TITLES[503],
@@ -279,7 +339,7 @@ _ANSWERS: Final[Mapping[str, Any]] = {
     "ticket": TICKET,
     "tasks": Page([TASK]),
     "attempts": Page([ATTEMPT]),
-    "events": Page([_happened()], "3"),
+    "events": Page([_happened(CLAIMED)], "3"),
     "queue": Page([WAITING]),
     "results": Page([RESULT]),
     "stream": _streamed(),
@@ -299,7 +359,20 @@ _ANSWERS: Final[Mapping[str, Any]] = {
     **dict.fromkeys(("artifact", "artifact_of_attempt"), "…"),
     "artifacts": Page([PACKAGE]),
     "open": ACCEPTED,
+    "claim": Claims((_WORK,), WorkerState.AVAILABLE),
+    "heartbeat": Beat(
+        WorkerState.AVAILABLE,
+        (LostAttempt("tower-4711", 3, "tasks_cancelled: the branch is gone"),),
+        (HeldAttempt("tower-4711", 7, "unit"),),
+    ),
+    "reports": Answers((Said("tower-4711", 8, 3, 30, "3:30"), Said("tower-4711", problem=_STALE))),
+    **dict.fromkeys(("start_attempt", "report_attempt", "return_attempt", "revoke_attempt"), LATER),
     **dict.fromkeys(("cancel", "rerun", "hold", "unhold", "priority", "add_tasks", "seal"), LATER),
+    "workers": Page([WORKER]),
+    "worker": Busy(WORKER, [ATTEMPT]),
+    "worker_events": Page([_happened(REGISTERED)]),
+    "register": Registered("arm-7", 1, WorkerState.AVAILABLE, BEAT),
+    **dict.fromkeys(("leave", "drain", "resume"), STEERED),
     "dead_letters": Page([LETTER]),
     "dead_letter": Shown(LETTER, Content(text='{"specversion":"1.0"}')),
     "inject_dead_letter": msgspec.structs.replace(LETTER, settled=INJECTED),
@@ -310,6 +383,21 @@ _ANSWERS: Final[Mapping[str, Any]] = {
 }
 
 _BODIES: Final[Mapping[str, Any]] = {
+    "claim": ClaimRequest(session="5f1c", request="81", tasks=2, wait=20.0),
+    "heartbeat": Heartbeat(
+        session="5f1c", attempts=(AttemptRef("tower-4711", 7), AttemptRef("tower-4711", 3))
+    ),
+    "reports": Reports(
+        session="5f1c",
+        reports=(
+            Started(ticket="tower-4711", task="unit", token=7),
+            Reported(ticket="tower-4711", task="build", token=3, outcome=Outcome.PASSED),
+        ),
+    ),
+    "start_attempt": Starting(),
+    "report_attempt": _TOLD,
+    "return_attempt": Returning("its disk is full"),
+    "revoke_attempt": Revoking("the machine is needed"),
     "open": OPENING,
     "cancel": c.Cancel(reason="the branch is gone"),
     "rerun": c.Rerun(scope=Scope.FAILED),
@@ -318,6 +406,12 @@ _BODIES: Final[Mapping[str, Any]] = {
     "priority": c.ChangePriority(priority=5),
     "add_tasks": c.AddTasks(tasks=(TaskSpec(name="lint", run=Run("shell")),)),
     "seal": c.Seal(),
+    "register": Registration(
+        session="5f0c1e", home="rack-2-9b1d", capabilities={"arch": ("arm64",)}, slots=4
+    ),
+    "leave": w.Leave(session="5f0c1e"),
+    "drain": w.Drain(reason="new disks"),
+    "resume": w.Resume(),
     "drop_dead_letter": Dropping(reason="an old client, which is gone"),
     "make_token": NewToken("forge", (access.Scope.SUBMIT,), 90),
 }

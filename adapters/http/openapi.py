@@ -117,10 +117,8 @@ def _operation(
         },
         "security": [{"token": []}, *([{}] if one.is_for_readers else ())],
     }
-    if one.scope is None:
-        operation["description"] = "Needs the credential of the attempt, which its runner has."
-    elif not one.is_for_readers:
-        operation["description"] = f"Needs a token with the scope `{one.scope}`."
+    if not one.is_for_readers:
+        operation["description"] = _needed(one)
     if one.raw is not None:
         body = _content("", BYTES, {"type": "string", "format": "binary"}, "…")
         operation["requestBody"] = {"content": body["content"]}
@@ -135,6 +133,15 @@ def _operation(
                 "An answer a line", LINES, text, many.get("answer", examples.NONE)
             )
     return operation
+
+
+def _needed(one: Endpoint) -> str:
+    """Which token or credential it takes."""
+    credential = "the credential of an attempt"
+    if one.scope is None:
+        return f"Needs {credential}."
+    needs = f"Needs a token with the scope `{one.scope}`"
+    return f"{needs}, or {credential}." if one.for_attempts else f"{needs}."
 
 
 _HEADERS: Final = [

@@ -13,7 +13,7 @@ from adapters.postgres.views.queries import TicketQueries
 from domain.envelope import Recorded
 from domain.errors import Invalid
 from domain.ticket.commands import Instant
-from projections.history import History, cancelled, tokens
+from projections.history import History, Row, cancelled, tokens
 from projections.queries import (
     MOST,
     AttemptFilter,
@@ -58,7 +58,7 @@ class ThenTasks(TaskFilter, frozen=True, kw_only=True):
 
 
 class Happened(Struct, frozen=True):
-    """An event of a ticket, told for people; `seconds` is the time since the one before."""
+    """An event, told for people; `seconds` is the time since the one before."""
 
     version: int
     type: str
@@ -162,7 +162,7 @@ class TicketReading:
             before, *events = events
             attempts = await self._queries.told(ticket, tokens(events), cancelled(events))
             history = History(before.time, attempts)
-        rows = [_happened(event, history.tell(event)) for event in events]
+        rows = [happened(event, history.tell(event)) for event in events]
         if len(rows) <= query.limit:
             return Page(rows)
         return Page(rows[: query.limit], str(rows[query.limit - 1].version))
@@ -176,7 +176,8 @@ class TicketReading:
         return await self._queries.results(query)
 
 
-def _happened(event: Recorded, row: Any) -> Happened:
+def happened(event: Recorded, row: Row) -> Happened:
+    """The event, as it is told."""
     return Happened(
         version=row.version,
         type=event.event.topic,

@@ -28,7 +28,13 @@ class Views:
     def __init__(self, log: Log, address: Address, *, has_archive: bool) -> None:
         self._log = log
         self._address = address
-        self._names = ("tickets", "reactor", *(["history"] if has_archive else []))
+        self._names = (
+            "tickets",
+            "leases",
+            "workers",
+            "reactor",
+            *(["history"] if has_archive else []),
+        )
 
     async def settled(self, asker: Asker) -> None:
         """Wait until nothing is left to be done: by views, by reactors, by engines."""

@@ -19,8 +19,10 @@ from adapters.log import Log
 from adapters.postgres.connection import Address
 from adapters.postgres.dead import open_dead as postgres_dead
 from adapters.postgres.views.history import open_history
+from adapters.postgres.views.leases import open_leases
 from adapters.postgres.views.tickets import open_tickets
 from adapters.postgres.views.view import PostgresView, address_of
+from adapters.postgres.views.workers import open_workers
 from domain.kinds import DECIDERS
 from tests.contract.places import Place, PostgresPlace
 from tests.contract.test_projector import engine_on, genesis_of
@@ -48,13 +50,18 @@ class Site:
         self.log = log
         self.asker = asker
         self.views = address_of(address, "tickets")
+        self.workers = address_of(address, "workers")
         self.has_archive = not isinstance(place, PostgresPlace)
         self.archive = address_of(address, "history") if self.has_archive else address
         self.address = address
 
     async def opened(self) -> Sequence[PostgresView]:
         genesis = await genesis_of(self.log)
-        views = [await open_tickets(self.views, genesis, lease=LEASE)]
+        views = [
+            await open_tickets(self.views, genesis, lease=LEASE),
+            await open_leases(address_of(self.address, "leases"), genesis, lease=LEASE),
+            await open_workers(self.workers, genesis, lease=LEASE),
+        ]
         if self.has_archive:
             views.append(await open_history(self.archive, genesis, CODEC, lease=LEASE))
         return views
@@ -82,10 +89,9 @@ class Site:
                     CODEC,
                     postgres_dead(self.archive, self.log, CODEC),
                     Places(
-                        self.views,
-                        self.archive,
-                        address_of(self.address, "access"),
-                        address_of(self.address, "logs"),
+                        *(self.address, self.views, self.workers, self.archive),
+                        access=address_of(self.address, "access"),
+                        logs=address_of(self.address, "logs"),
                     ),
                     Progress(self.log, await self.opened()),
                     bound=bound,

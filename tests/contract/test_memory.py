@@ -21,8 +21,10 @@ from adapters.postgres.snapshots import open_snapshots
 from adapters.postgres.views.history import open_history
 from adapters.postgres.views.view import address_of
 from domain.envelope import Answer, Submitted
+from domain.event import Command
 from domain.kinds import DECIDERS
 from domain.ticket import commands as c
+from domain.worker import commands as w
 from tests.contract.places import Place
 from tests.contract.recording import all_of
 from tests.unit.given import opening
@@ -158,6 +160,36 @@ async def test_closed_tickets_leave_memory_and_come_back_as_they_were(site: Site
         assert (await site.ask("9", c.Rerun())).refusal is None
         assert (await site.whole()).streams["ticket/9"] == partition.streams["ticket/9"]
         await site.until(lambda: {"ticket/open", "ticket/9"} == set(partition.streams))
+
+
+async def test_a_worker_that_is_gone_leaves_memory_and_comes_back_as_it_was(site: Site) -> None:
+    """Streams of all kinds are remembered alike, in snapshots too."""
+
+    async def tell(worker: str, command: Command) -> Answer:
+        return await site.asker.ask(
+            Submitted(uuid4(), f"worker/{worker}", command, actor="a test"), timeout=20
+        )
+
+    registered = w.Register(session="s1", home="rack-2", slots=4)
+    async with site.archiving():
+        async with site.engine() as engine:
+            for worker in ("there", "gone"):
+                assert (await tell(worker, registered)).refusal is None
+            await tell("gone", w.Leave("s1"))
+            await site.close_some(EVERY // 4)
+            partition = engine.partitions[0]
+            await site.until(lambda: ["worker/there"] == list(partition.streams))
+            await site.until(lambda: site.lines("snapshot"))
+        async with site.engine("b") as engine:
+            partition = engine.partitions[0]
+            await site.until(lambda: ["worker/there"] == list(partition.streams))
+            taken = (await tell("there", w.Register(session="s9", home="rack-3"))).refusal
+            assert taken is not None
+            assert "name-taken" == taken.type
+            back = await tell("gone", w.Register(session="s9", home="rack-3"))
+            assert (3, None) == (back.version, back.refusal)
+            assert (await site.whole()).digest() == partition.digest()
+    assert [] == site.lines("snapshot_ignored")
 
 
 async def test_a_ticket_stays_in_memory_until_the_archive_has_it(site: Site) -> None:

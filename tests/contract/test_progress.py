@@ -85,7 +85,7 @@ async def test_it_is_ready_when_everything_is_at_the_end(place: Place, address: 
         assert (200, {"ready": True}) == await ready(api)
         assert {"alive": True} == (await api.client.get("/v1/health")).json()
         rows = (await api.client.get("/v1/partitions")).json()["rows"]
-        views = {"tickets", "history"} if here.has_archive else {"tickets"}
+        views = {"tickets", "leases", "workers", *(["history"] if here.has_archive else [])}
         assert [0, 1] == [row["partition"] for row in rows]
         for row in rows:
             assert row["inbox"] == row["decided"]

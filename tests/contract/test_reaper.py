@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,7 +12,10 @@ import pytest
 from adapters.asking import Asker, asking
 from adapters.log import Log, Unavailable
 from adapters.postgres.connection import Address, open_pool
-from adapters.postgres.views.due import DueQueries
+from adapters.postgres.lease_rounds import open_lease_rounds
+from adapters.postgres.leases import leasing
+from adapters.postgres.views.due import DueQueries, open_due
+from adapters.postgres.views.leases import open_leases
 from adapters.postgres.views.view import address_of
 from domain.envelope import Recorded, Submitted
 from domain.event import CommandNoted
@@ -21,13 +25,17 @@ from domain.workflow import Timeouts
 from tests.contract.places import Place
 from tests.contract.test_projector import (
     CODEC,
+    LEASE,
     ask,
     engine_on,
+    genesis_of,
     log_of,
-    projecting,
     rows_are_the_fold,
+    view_of,
 )
 from tests.unit.given import opening, task
+from workers.hearing import hear
+from workers.projector import Projector
 from workers.reaper import Reaper
 
 pytestmark = pytest.mark.service
@@ -51,20 +59,36 @@ class Rounds:
 
 @asynccontextmanager
 async def reaping(log: Log, address: Address) -> AsyncIterator[Rounds]:
-    async with open_pool(address_of(address, "tickets"), 1) as pool:
-        rounds = Rounds(DueQueries(pool))
+    async with open_due(address) as queries, leasing(address, 1) as leases:
+        rounds = Rounds(queries)
 
         @asynccontextmanager
         async def opening() -> AsyncIterator[Rounds]:
             yield rounds
 
-        reaper = Reaper(log, opening, interval=0.02)
+        reaper = Reaper(log, opening, partial(open_lease_rounds, address), interval=0.02)
         task = asyncio.create_task(reaper.run())
+        hearing = asyncio.create_task(hear(leases.hearing))
         try:
             yield rounds
         finally:
+            hearing.cancel()
             reaper.stop()
             await task
+
+
+@asynccontextmanager
+async def projecting(log: Log, address: Address) -> AsyncIterator[None]:
+    """The views in which a reaper looks."""
+    at = address_of(address, "leases")
+    leases = await open_leases(at, await genesis_of(log), lease=LEASE)
+    projector = Projector("a", log, [await view_of(log, address), leases])
+    task = asyncio.create_task(projector.run())
+    try:
+        yield
+    finally:
+        projector.stop()
+        await task
 
 
 @asynccontextmanager
@@ -155,6 +179,9 @@ class Away:
             raise Unavailable("it is away")
         await self._log.send(commands)
 
+    async def end(self, partition: int) -> int:
+        return await self._log.end(partition)
+
 
 async def test_what_could_not_be_sent_is_sent_in_the_next_round(
     on_postgres: Place, address: Address
@@ -175,12 +202,12 @@ async def test_of_a_ticket_that_cannot_be_folded_nothing_is_due(
             deadline = datetime.now(UTC) + timedelta(seconds=1)
             await ask(asker, "1", opening(task("A", timeouts=SOON), deadline=deadline))
             await rows_are_the_fold(log, address)
-        async with open_pool(address_of(address, "tickets"), 1) as pool:
-            queries = DueQueries(pool)
+        async with open_due(address) as queries, open_pool(address, 1) as pool:
             async with asyncio.timeout(20):
                 while len([one async for one in queries.due()]) < 2:
                     await asyncio.sleep(0.02)
-            await pool.execute("UPDATE tickets SET problem = 'a test'")
+            tickets = address_of(address, "tickets").schema
+            await pool.execute(f"UPDATE {tickets}.tickets SET problem = 'a test'")
             assert [] == [one async for one in queries.due()]
 
 
@@ -194,6 +221,6 @@ async def test_more_than_a_page_is_found_and_what_is_due_longest_first(
             for name in names:
                 await ask(asker, name, opening(task("A", timeouts=Timeouts(queue=0.01))))
             await rows_are_the_fold(log, address)
-        async with open_pool(address_of(address, "tickets"), 1) as pool:
-            found = [one.stream async for one in DueQueries(pool).due()]
+        async with open_due(address) as queries:
+            found = [one.stream async for one in queries.due()]
         assert [f"ticket/{name}" for name in names] == found

@@ -39,7 +39,7 @@ class RealApi:
         host, port = self.address
         return f"http://{host}:{port}"
 
-    async def claim(self, id_: str, task: str) -> tuple[int, str]:
+    async def attempt(self, id_: str, task: str) -> tuple[int, str]:
         """A worker claims a task: the attempt's token and its credential."""
         claimed = await self._ask(id_, c.Claim(task=task, worker="w1", request=uuid4().hex))
         return claimed, self._credentials.make(AttemptOf(id_, claimed, task, "w1"))
@@ -57,6 +57,10 @@ class RealApi:
             await self._ask(id_, c.Start(task=task, token=claimed))
             report = c.Report(task=task, token=claimed, outcome=Outcome.PASSED)
             await self._ask(id_, report)
+
+    async def claim(self, id_: str, task: str, worker: str) -> int:
+        """A worker has the task; the token of its attempt."""
+        return await self._ask(id_, c.Claim(task=task, worker=worker, request=uuid4().hex))
 
     async def watched(self, by: int) -> None:
         """Streams are opened when they say so; it is not known from without."""

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import jsonschema_rs
@@ -13,6 +14,7 @@ from adapters.http.docs import PAGE, POLICY
 from adapters.postgres.connection import Address
 from domain.automaton import Automaton
 from domain.ticket.automata import TASK, TICKET
+from domain.worker.automata import WORKER
 from tests.contract.live_site import Served, site
 from tests.contract.places import PostgresPlace
 from tests.contract.test_projector import live
@@ -24,7 +26,11 @@ async def described(api: Served) -> Any:
     return (await api.client.get("/v1/openapi.json")).json()
 
 
-PAIRS: Sequence[tuple[str, Automaton[Any]]] = (("ticket", TICKET), ("task", TASK))
+PAIRS: Sequence[tuple[str, Automaton[Any]]] = (
+    ("ticket", TICKET),
+    ("task", TASK),
+    ("worker", WORKER),
+)
 
 
 async def test_the_automata_are_those_of_the_domain(address: Address) -> None:
@@ -106,9 +112,8 @@ async def test_figures_are_in_the_text_format_and_their_labels_have_a_bound(
         } == requests
         assert [1] == [one.value for one in families["turnstile_streams"].samples]
         lags = families["turnstile_partition_lag"].samples
-        assert {("engine", "0"), ("engine", "1"), ("tickets", "0"), ("tickets", "1")} == {
-            (one.labels["of"], one.labels["partition"]) for one in lags
-        }
+        courses = product(("engine", "tickets", "workers", "leases"), ("0", "1"))
+        assert set(courses) == {(one.labels["of"], one.labels["partition"]) for one in lags}
 
 
 async def test_the_page_loads_nothing_from_elsewhere(address: Address) -> None:

@@ -16,8 +16,8 @@ import msgspec
 from domain.envelope import Recorded, Submitted
 from domain.errors import Refused
 from domain.event import Command, CommandNoted, Event
+from domain.kinds import DECIDERS
 from domain.stream import Stream
-from domain.ticket import TICKETS
 from domain.ticket import commands as c
 from domain.ticket.automata import TaskState, TicketState
 from domain.ticket.state import Task, Ticket
@@ -34,10 +34,13 @@ Fact = Command | CommandOf | timedelta
 
 
 class Given:
-    """A ticket with its history, at a time."""
+    """A stream, mostly a ticket, with its history, at a time."""
 
     def __init__(self, *facts: Fact, stream: str = "ticket/9") -> None:
-        self.stream = Stream(id=stream, state=Ticket())
+        decider = DECIDERS.of(stream)
+        assert decider is not None
+        self.decider = decider
+        self.stream = Stream(id=stream, state=decider.initial())
         self.now = NOON
         self.history: list[Recorded] = []
         self._sent = 0
@@ -98,13 +101,13 @@ class Given:
 
     def decide(self, submitted: Submitted, waited: timedelta = timedelta()) -> tuple[Event, ...]:
         """What the command causes, which came in a while ago."""
-        return self.stream.decide(TICKETS, submitted, self.now, self.now - waited)
+        return self.stream.decide(self.decider, submitted, self.now, self.now - waited)
 
     def record(self, events: tuple[Event, ...], submitted: Submitted) -> list[Recorded]:
         """Make facts of the events."""
         facts = self.stream.record(events, submitted, self.now)
         for fact in facts:
-            self.stream.fold(TICKETS, fact)
+            self.stream.fold(self.decider, fact)
         self.history += facts
         return facts
 
@@ -121,7 +124,9 @@ class Given:
 
     def snapshot(self) -> bytes:
         """The whole state, to see whether it changes."""
-        return msgspec.msgpack.encode((self.ticket, self.stream.version, self.stream.accepted))
+        return msgspec.msgpack.encode(
+            (self.stream.state, self.stream.version, self.stream.accepted)
+        )
 
 
 class When:

@@ -1,4 +1,4 @@
-"""Both automata: what the tables promise, and that nobody else says what may follow what."""
+"""The automata: what the tables promise, and that nobody else says what may follow what."""
 
 from enum import StrEnum
 
@@ -10,8 +10,11 @@ from domain.event import Event
 from domain.ticket import events
 from domain.ticket.automata import OPEN, RERUNNABLE, TASK, TICKET, TaskState, TicketState
 from domain.ticket.events import EVENTS
+from domain.worker.automata import WORKER
 
-both = pytest.mark.parametrize("automaton", [TASK, TICKET], ids=["task", "ticket"])
+each = pytest.mark.parametrize(
+    "automaton", [TASK, TICKET, WORKER], ids=["task", "ticket", "worker"]
+)
 
 AnyAutomaton = Automaton[StrEnum]
 
@@ -24,7 +27,7 @@ def successors(automaton: AnyAutomaton, state: StrEnum) -> set[StrEnum]:
     }
 
 
-@both
+@each
 def test_an_event_leads_from_a_state_to_one_destination(automaton: AnyAutomaton) -> None:
     rows = [(edge.event, source) for edge in automaton.edges for source in edge.sources]
     assert sorted(set(rows), key=str) == sorted(rows, key=str)
@@ -45,7 +48,7 @@ def test_no_two_events_have_the_same_stored_name() -> None:
     assert [] == [event for event in EVENTS if "topic" not in vars(event)]
 
 
-@both
+@each
 def test_only_a_final_state_cannot_be_left(automaton: AnyAutomaton) -> None:
     stuck = {state for state in automaton.states if successors(automaton, state) <= {state}}
     assert automaton.final == stuck
@@ -56,7 +59,7 @@ def test_a_superseded_ticket_is_final_and_a_task_never_is() -> None:
     assert set() == TASK.final
 
 
-@both
+@each
 def test_every_state_is_reachable(automaton: AnyAutomaton) -> None:
     reached = [automaton.initial]
     for state in reached:
@@ -64,7 +67,7 @@ def test_every_state_is_reachable(automaton: AnyAutomaton) -> None:
     assert set(automaton.states) == set(reached)
 
 
-@both
+@each
 def test_the_derived_table_says_what_the_machine_does(automaton: AnyAutomaton) -> None:
     class Model:
         state: StrEnum
@@ -83,7 +86,7 @@ def test_the_derived_table_says_what_the_machine_does(automaton: AnyAutomaton) -
                 assert state is model.state
 
 
-@both
+@each
 def test_what_is_not_permitted_has_no_successor(automaton: AnyAutomaton) -> None:
     for state in automaton.states:
         for event in automaton.events:
@@ -117,7 +120,7 @@ def test_a_ticket_is_open_or_ended_or_not_there() -> None:
     }
 
 
-@both
+@each
 def test_the_diagram_names_every_state_and_every_edge(automaton: AnyAutomaton) -> None:
     diagram = automaton.diagram()
     arrows = {
@@ -135,14 +138,14 @@ def test_the_diagram_names_every_state_and_every_edge(automaton: AnyAutomaton) -
                 assert event.__name__ in arrows[arrow]
 
 
-@both
+@each
 def test_the_diagram_is_the_same_text_every_time(automaton: AnyAutomaton) -> None:
     again = Automaton(automaton.states, automaton.initial, automaton.edges, automaton.final)
     assert automaton.diagram() == again.diagram()
     assert automaton.diagram().startswith("stateDiagram-v2\n")
 
 
-@both
+@each
 def test_the_diagram_marks_no_present_state(automaton: AnyAutomaton) -> None:
     assert "s_" not in automaton.diagram()
     assert "lass" not in automaton.diagram()

@@ -11,18 +11,23 @@ import msgspec
 import pytest
 
 from adapters import client, dead
-from adapters.client import attempt, errors, logs, rows, workflow
+from adapters.client import attempt, errors, logs, rows, work, workflow, working
 from adapters.client.client import ENDINGS, Client
 from adapters.client.workflow import Opening, encode, encode_body
 from adapters.http import artifacts, log_stream, problems
 from adapters.http import logs as theirs
+from adapters.http import workers as runners
 from adapters.http.tickets import Events, Happened, ThenTasks
+from adapters.http.work import Answers
+from adapters.work import words as said
 from domain import workflow as asked
 from domain.ticket import words
 from domain.ticket.automata import TICKET, TaskState, TicketState
 from domain.ticket.commands import Open
+from domain.worker.automata import WorkerState
 from projections import queries
 from projections import rows as read
+from projections.workers import Worker, WorkerFilter
 from tests.unit.given import Given, opening, task
 from tests.unit.tables import Tables
 
@@ -82,6 +87,10 @@ def lenient(schema: Any) -> Any:
         (workflow.Timeouts, asked.Timeouts),
         (workflow.TaskSpec, asked.TaskSpec),
         (workflow.Precedence, words.Precedence),
+        (work.Registration, runners.Registration),
+        (working.ClaimRequest, said.ClaimRequest),
+        (working.Heartbeat, said.Heartbeat),
+        (working.Reports, said.Reports),
     ],
 )
 def test_what_is_written_is_what_the_server_takes(ours: Any, theirs: Any) -> None:
@@ -89,8 +98,8 @@ def test_what_is_written_is_what_the_server_takes(ours: Any, theirs: Any) -> Non
 
 
 def test_a_ticket_that_is_opened_is_the_command_with_an_id() -> None:
-    said = fields(Opening)
-    assert fields(workflow.Body) | {"id": said["id"]} == said
+    whole = fields(Opening)
+    assert fields(workflow.Body) | {"id": whole["id"]} == whole
     assert fields(Open) == fields(workflow.Body)
 
 
@@ -102,7 +111,14 @@ def test_a_ticket_that_is_opened_is_the_command_with_an_id() -> None:
         (rows.Attempt, read.Attempt),
         (rows.Result, read.Result),
         (rows.Event, Happened),
-        (logs.Artifact, words.Artifact),
+        (rows.Worker, Worker),
+        (rows.Busy, runners.Busy),
+        (rows.Steered, runners.Steered),
+        (work.Registered, runners.Registered),
+        (working.Claims, said.Claims),
+        (working.Beat, said.Beat),
+        (working.Answers, Answers),
+        (working.Artifact, words.Artifact),
         (logs.LogPart, log_stream.LogPart),
         (attempt.Appended, theirs.Appended),
         (attempt.Stored, artifacts.Stored),
@@ -121,6 +137,7 @@ def test_what_is_read_is_what_the_server_writes(ours: Any, theirs: Any) -> None:
     [
         (client.TicketState, TicketState),
         (client.TaskState, TaskState),
+        (client.WorkerState, WorkerState),
         (client.Execution, words.Execution),
         (client.Outcome, words.Outcome),
         (client.Scope, words.Scope),
@@ -137,6 +154,7 @@ def test_the_words_are_the_server_s(ours: type[StrEnum], theirs: type[StrEnum]) 
         (Client.tasks, ThenTasks, True),
         (Client.attempts, queries.AttemptFilter, True),
         (Client.queue, queries.QueueFilter, False),
+        (Client.workers, WorkerFilter, False),
         (Client.results, queries.ResultFilter, False),
     ],
 )
@@ -146,9 +164,10 @@ def test_every_filter_can_be_said(method: Any, filter_: Any, of_one: bool) -> No
     assert known | ({"ticket"} if of_one else set()) == named
 
 
-def test_the_events_of_a_ticket_are_asked_for_as_the_server_has_it() -> None:
-    named = set(inspect.signature(Client.events).parameters) - {"self", "ticket", "version"}
-    assert named | {"cursor", "limit"} == set(Events.__struct_fields__)
+def test_the_events_of_a_stream_are_asked_for_as_the_server_has_it() -> None:
+    for method in (Client.events, Client.worker_events):
+        named = set(inspect.signature(method).parameters) - {"self", "ticket", "worker", "version"}
+        assert named | {"cursor", "limit"} == set(Events.__struct_fields__)
 
 
 def test_the_changes_that_end_a_ticket_are_known() -> None:

@@ -38,11 +38,14 @@ from domain.ticket import TICKETS
 from domain.ticket import commands as c
 from domain.ticket import events as e
 from domain.ticket.words import Artifact, Execution, Outcome, Precedence, Result
+from domain.worker import WORKERS
+from domain.worker import events as w
 from domain.workflow import Run, Source, Subject, Takes, TaskSpec, Timeouts
 from tests.unit.anything import of
 
 STORED = Path(__file__).parent.parent / "data" / "events"
-EVENTS: tuple[type[Event], ...] = (CommandNoted, *TICKETS.events)
+EVENTS: tuple[type[Event], ...] = (CommandNoted, *TICKETS.events, *WORKERS.events)
+COMMANDS: tuple[type[Command], ...] = (*TICKETS.commands, *WORKERS.commands)
 
 CIPHER = AESCipher(Environment(env={"CIPHER_KEY": AESCipher.create_key(32)}))
 MAPPER = RecordMapper(JSONTranscoder())
@@ -149,6 +152,10 @@ EXAMPLES: tuple[Event, ...] = (
     e.TicketCancelled("not needed"),
     e.TicketSuperseded("10"),
     e.TicketExpired("the deadline has passed"),
+    w.WorkerRegistered("session-1", "home-1", {"arch": ("arm64",), "memory": ("8G", "16G")}, 4),
+    w.WorkerDraining("new disks"),
+    w.WorkerResumed("the disks are there"),
+    w.WorkerGone("session-1", "it was not heard of for 30 s"),
 )
 """One of each event, with something in every field."""
 
@@ -209,7 +216,7 @@ def test_every_event_comes_back_with_exactly_its_types(
         assert same(event, codec.decode_event(kind.topic, kind.class_version, encoded))
 
 
-@pytest.mark.parametrize("kind", TICKETS.commands, ids=lambda kind: str(kind.topic))
+@pytest.mark.parametrize("kind", COMMANDS, ids=lambda kind: str(kind.topic))
 @few
 @given(data=st.data())
 def test_every_command_comes_back_with_exactly_its_types(
@@ -252,7 +259,7 @@ def test_one_instant_has_one_text() -> None:
 
 
 def test_every_event_and_command_has_a_name_of_its_own() -> None:
-    for kinds in (EVENTS, TICKETS.commands):
+    for kinds in (EVENTS, COMMANDS):
         assert len(kinds) == len({kind.topic for kind in kinds})
         assert all("topic" in vars(kind) for kind in kinds)
 
@@ -277,7 +284,8 @@ def test_an_inherited_name_is_refused() -> None:
 def test_the_stored_example_of_every_event_decodes_and_encodes_to_the_same_bytes(
     example: Event,
 ) -> None:
-    fact = replace(FACT, event=example)
+    stream = "worker/w1" if type(example) in WORKERS.events else "ticket/9"
+    fact = replace(FACT, originator_id=stream, event=example)
     record = cloudevents.write(fact, CODEC.encode_event(example), plain=True)
     assert record == stored(example.topic, example.class_version)
     assert same(fact, cloudevents.read(cloudevents.parse(record), CODEC))

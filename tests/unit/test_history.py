@@ -14,6 +14,7 @@ from domain.event import CommandNoted, Event
 from domain.ticket import commands as c
 from domain.ticket import events as e
 from domain.ticket.words import Artifact, Execution, Outcome, Precedence, Result
+from domain.worker import events as w
 from domain.workflow import Run, Source, Subject, Takes, TaskSpec, Timeouts
 from projections.history import NAMED, History, Row, cancelled, duration, lines, rows, tokens
 from tests.unit.given import (
@@ -213,6 +214,16 @@ SENTENCES: tuple[Sentence, ...] = (
         "a command was accepted and changed nothing: version 3 had done what it asked for",
         (),
     ),
+    (
+        w.WorkerRegistered(
+            session="s1", home="rack-2", capabilities={"arch": ("arm64", "arm32")}, slots=4
+        ),
+        "registered by session s1",
+        ("4 slots, home rack-2", "has arch arm64, arm32"),
+    ),
+    (w.WorkerDraining(reason="new disks"), "draining: new disks", ()),
+    (w.WorkerResumed(reason="done"), "available again: done", ()),
+    (w.WorkerGone(session="s1", reason="it left"), "gone, with session s1: it left", ()),
 )
 
 
@@ -238,8 +249,8 @@ def history(*facts: Fact) -> list[str]:
     return [row.what for row in rows(given(*facts).history)]
 
 
-def test_every_event_that_a_ticket_can_have_has_a_sentence() -> None:
-    assert {*e.EVENTS, CommandNoted} == {type(event) for event, _, _ in SENTENCES}
+def test_every_event_that_a_ticket_or_a_worker_can_have_has_a_sentence() -> None:
+    assert {*e.EVENTS, *w.EVENTS, CommandNoted} == {type(event) for event, _, _ in SENTENCES}
 
 
 @pytest.mark.parametrize(
@@ -282,7 +293,7 @@ def test_an_event_without_a_reason_is_told_without_one() -> None:
     assert "a command was accepted and changed nothing" == told(CommandNoted()).what
 
 
-def test_an_event_that_no_ticket_has_is_not_passed_over() -> None:
+def test_an_event_that_nobody_knows_is_not_passed_over() -> None:
     class Unheard(Event, frozen=True):
         topic = "turnstile.unheard"
 

@@ -180,7 +180,7 @@ def test_every_command_has_a_name_and_a_schema_version_of_its_own() -> None:
 
 
 def big(name: str, size: int, *needs: str) -> TaskSpec:
-    run = Run(kind="shell", parameters={"script": "x" * size})
+    run = Run(kind="shell", parameters={"command": "x" * size})
     return TaskSpec(name=name, run=run, needs=needs)
 
 

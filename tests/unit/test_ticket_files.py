@@ -138,3 +138,17 @@ def test_the_schema_for_editors_takes_what_can_be_submitted() -> None:
     validator.validate(DOCUMENT)
     assert not validator.is_valid(DOCUMENT | {"tasks": [{"name": "a b"}]})
     assert not validator.is_valid(DOCUMENT | {"prio": 3})
+
+
+def test_the_schema_for_editors_knows_what_a_shell_takes() -> None:
+    validator = jsonschema_rs.validator_for(schema(), validate_formats=True)
+
+    def takes(kind: str, **parameters: Any) -> bool:
+        run = {"kind": kind, "parameters": parameters}
+        return validator.is_valid(DOCUMENT | {"tasks": [{"name": "a", "run": run}]})
+
+    assert takes("shell", command="make", artifacts=["*.rpm"], environment={"CC": "clang"})
+    assert takes("shell", steps=[{"name": "a", "run": ["make", "it"], "if": "always"}])
+    assert not takes("shell", steps=[{"name": "a", "run": "make", "if": "sometimes"}])
+    assert not takes("shell", script="make")
+    assert takes("robot", script="make")

@@ -127,13 +127,13 @@ def test_parameters_that_not_every_reader_can_hold_are_refused(
     parameters: dict[str, object], field: str, reason: str
 ) -> None:
     with pytest.raises(Invalid, match=reason) as refused:
-        check([TaskSpec(name="A", run=Run("shell", parameters))])
+        check([TaskSpec(name="A", run=Run("robot", parameters))])
     assert refused.value.field is not None
     assert refused.value.field.startswith(field)
 
 
 def test_ordinary_parameters_are_taken() -> None:
     parameters = {"command": ["make", "-j", 8], "environment": {"CC": "clang", "V": None}, "n": 1.5}
-    check([TaskSpec(name="A", run=Run("shell", parameters))])
+    check([TaskSpec(name="A", run=Run("robot", parameters))])
     source = Source(kind="git", url="https://forge.example/x", parameters=_nested(20))
     check([TaskSpec(name="A", run=Run("shell"), sources=(source,))])

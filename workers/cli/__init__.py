@@ -26,6 +26,7 @@ SECTIONS: Final = {
         "intake": "roles",
         "reactor": "roles",
         "reaper": "roles",
+        "runner": "runner",
     },
     "Tickets": {
         "init": "init",
@@ -46,6 +47,7 @@ SECTIONS: Final = {
     },
     "Operation": {
         "doctor": "doctor",
+        "worker": "worker",
         "dead": "dead",
         "rebuild": "views",
         "token": "token",
@@ -88,9 +90,10 @@ class Sections(click.Group):
 
 EXITS: Final = """\b
 Exit status: 0 done, 1 the ticket did not pass, 2 wrong usage, 65 what was given
-is wrong, 66 there is no such ticket or file, 69 the service or its log is away,
-73 the state does not permit it, 75 nobody answered in time (the same again is
-safe), 77 the token is missing or not for this, 78 the configuration is wrong.
+is wrong, 66 there is no such ticket, worker or file, 69 the service or its log
+is away, 73 the state does not permit it, 75 nobody answered in time (the same
+again is safe), 77 the token is missing or not for this, 78 the configuration is
+wrong.
 """
 
 

@@ -11,7 +11,8 @@ from workers.cli import configuration, main, run
 from workers.cli.output import as_json, console, print_json
 from workers.cli.talking import EXIT_AWAY, EXIT_FAILED, fail
 from workers.compose import REACTOR, assemble, examining, views_of
-from workers.doctor import Finding, Level, examine
+from workers.doctor import examine
+from workers.findings import Finding, Level
 
 MARKS = {Level.WELL: ("✓", "green"), Level.WATCH: ("!", "yellow"), Level.WRONG: ("✗", "bold red")}
 
@@ -46,9 +47,9 @@ def _is_there(config: Config) -> bool:
 async def _examine(config: Config, found: list[Level], *, in_json: bool) -> None:
     async with (
         assemble(config, views=(*views_of(config), REACTOR)) as service,
-        examining(service) as (dead, machine, tickets),
+        examining(service) as looked,
     ):
-        async for finding in examine(config, service.progress(), dead, machine, tickets):
+        async for finding in examine(config, service.progress(), *looked):
             found.append(finding.level)
             _tell(finding, in_json=in_json)
 

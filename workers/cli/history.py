@@ -1,6 +1,6 @@
-"""What has happened to a ticket, and what it was like at any time."""
+"""What has happened to a ticket or a worker, and what it was like at any time."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import Any
@@ -15,12 +15,15 @@ from adapters.codec import Codec
 from domain.envelope import Recorded
 from domain.kinds import DECIDERS
 from projections import history as told
-from projections.replay import Change, Replay, Step, difference
+from projections.replay import Change, Replay, Step, WorkerReplay, difference
 from workers.cli import main
 from workers.cli.completing import TICKET
 from workers.cli.output import as_json, console, print_json
 from workers.cli.talking import EXIT_MISSING, fail, talk
 from workers.cli.tickets import MOMENT, Moment
+
+WORKER = "worker/"
+"""How the stream of a worker begins; anything else is a ticket's."""
 
 LONGEST = 60
 """Characters of a value that a change shows."""
@@ -31,10 +34,10 @@ LONGEST = 60
 @click.option("--after", type=click.IntRange(0), default=0, help="Behind this version.")
 @as_json
 def history(ticket: str, after: int, in_json: bool) -> None:
-    """Tell what has happened to a TICKET: who did what, why, and the time between."""
+    """Tell what has happened to a TICKET, or to worker/NAME: who did what, why, and when."""
 
     async def ask(client: Client) -> None:
-        events = [event async for event in client.events(ticket, version=after)]
+        events = [event async for event in _events(client, ticket, version=after)]
         if in_json:
             for event in events:
                 print_json(event)
@@ -63,19 +66,19 @@ def replay(
     diff: tuple[int, int] | None,
     in_json: bool,
 ) -> None:
-    """Fold a TICKET again from its events, and show what each of them changed.
+    """Fold a TICKET, or worker/NAME, again from its events, and show what each of them changed.
 
-    In the end it shows the ticket as it was after the last of them. Nothing is changed by it.
+    In the end it shows what it was like after the last of them. Nothing is changed by it.
     """
     if diff is not None:
         version = max(diff)
 
     async def ask(client: Client) -> None:
-        found = [event async for event in client.events(ticket, until=version, at=at)]
+        found = [event async for event in _events(client, ticket, until=version, at=at)]
         events = _until(found, ticket, until_event)
         if diff is not None and max(diff) > len(events):
             fail(EXIT_MISSING, f"{ticket} has come to version {len(events)} only")
-        folding = Replay(0)
+        folding = WorkerReplay(0) if ticket.startswith(WORKER) else Replay(0)
         steps: list[Step] = []
         states: list[dict[str, dict[str, Any]]] = [{}]
         for event in events:
@@ -94,6 +97,12 @@ def replay(
     talk(ask)
 
 
+def _events(client: Client, of: str, **asked: Any) -> AsyncIterator[Event]:
+    if of.startswith(WORKER):
+        return client.worker_events(of.removeprefix(WORKER), **asked)
+    return client.events(of, **asked)
+
+
 def _until(events: Sequence[Event], ticket: str, last: UUID | None) -> list[Recorded]:
     codec = Codec(DECIDERS)
     facts = [_recorded(event, ticket, codec) for event in events]
@@ -110,7 +119,7 @@ def _recorded(event: Event, ticket: str, codec: Codec) -> Recorded:
     """The event as the log has it."""
     return Recorded(
         id=UUID(event.id),
-        originator_id=f"ticket/{ticket}",
+        originator_id=ticket if ticket.startswith(WORKER) else f"ticket/{ticket}",
         originator_version=event.version,
         event=codec.decode_newest(event.type, msgspec.json.encode(event.data)),
         time=event.time,
@@ -160,11 +169,18 @@ def _tell_steps(steps: Sequence[Step]) -> None:
                     out.print(_line(change))
 
 
-def _tell_state(folding: Replay) -> None:
+def _tell_state(folding: Replay | WorkerReplay) -> None:
     if folding.view is None:
         return
-    row, out = folding.view.ticket, console()
+    out = console()
     out.print()
+    if isinstance(folding, WorkerReplay):
+        worker = folding.view
+        out.print(
+            Text(f"{worker.worker} is {worker.state} then, at version {worker.version}.", "bold")
+        )
+        return
+    row = folding.view.ticket
     out.print(Text(f"{row.ticket} is {row.state} then, at version {row.version}:", "bold"))
     for name, task in folding.view.tasks.items():
         out.print(Text.assemble(f"  {name}  ", (str(task.state), "cyan")))

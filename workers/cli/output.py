@@ -28,6 +28,9 @@ COLOURS: Final = {
     "claimed": "cyan",
     "ready": "blue",
     "held": "yellow",
+    "available": "green",
+    "draining": "yellow",
+    "gone": "dim",
 }
 
 as_json = click.option("--json", "in_json", is_flag=True, help="A JSON value a line.")

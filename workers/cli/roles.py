@@ -17,7 +17,7 @@ from adapters.log import LogError
 from adapters.token_file import token_file
 from domain.stream import VersionGap
 from workers.cli import EXIT_CONFIG, configuration, main, run
-from workers.compose import REACTOR, Service, assemble, views_of
+from workers.compose import REACTOR, REAPED, Service, assemble, views_of
 from workers.together import Role, together
 from workers.watchdog import Watchdog
 
@@ -56,7 +56,7 @@ def reactor() -> None:
 @main.command()
 def reaper() -> None:
     """Tell tickets and tasks that have lasted too long to end."""
-    run(_serve("reaper", configuration(), Service.reaper, views=("tickets",)))
+    run(_serve("reaper", configuration(), Service.reaper, views=REAPED))
 
 
 @main.command()

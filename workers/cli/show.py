@@ -9,6 +9,7 @@ from adapters.kafka.asyncapi import document
 from domain.automaton import Automaton
 from domain.kinds import DECIDERS
 from domain.ticket.automata import TASK, TICKET
+from domain.worker.automata import WORKER
 from workers.cli import configuration, main
 
 
@@ -19,10 +20,10 @@ def config() -> None:
 
 
 @main.command()
-@click.argument("automaton", type=click.Choice(["ticket", "task"]))
+@click.argument("automaton", type=click.Choice(["ticket", "task", "worker"]))
 def diagram(automaton: str) -> None:
     """Print the AUTOMATON as a Mermaid diagram."""
-    automata: dict[str, Automaton[Any]] = {"ticket": TICKET, "task": TASK}
+    automata: dict[str, Automaton[Any]] = {"ticket": TICKET, "task": TASK, "worker": WORKER}
     click.echo(automata[automaton].diagram(), nl=False)
 
 

@@ -19,7 +19,7 @@ EXIT_FAILED: Final = 1
 EXIT_WRONG: Final = 65
 """What was given is wrong (EX_DATAERR)."""
 EXIT_MISSING: Final = 66
-"""There is no such ticket or file (EX_NOINPUT)."""
+"""There is no such ticket, worker or file (EX_NOINPUT)."""
 EXIT_AWAY: Final = 69
 """The service is away (EX_UNAVAILABLE)."""
 EXIT_CONFLICT: Final = 73
@@ -41,6 +41,7 @@ _EXITS: Final[tuple[tuple[type[Exception], int], ...]] = (
 
 _LISTS: Final = {
     "unknown-ticket": "`turnstile tickets` lists what there is.",
+    "unknown-worker": "`turnstile worker list --all` lists them.",
     "unknown-version": "`turnstile history` tells of every version.",
     "unknown-token": "`turnstile token list` has their ids.",
     "no-such-letter": "`turnstile dead` lists them.",

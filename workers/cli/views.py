@@ -21,7 +21,7 @@ PARTS = {"tasks": "tickets", "attempts": "tickets", "results": "tickets"}
 
 
 @main.command()
-@click.argument("view", type=click.Choice(["tickets", *PARTS, "history"]))
+@click.argument("view", type=click.Choice(["tickets", *PARTS, "workers", "history"]))
 @click.option("--drop-old", is_flag=True, help="Drop what the last rebuild replaced, and end.")
 def rebuild(view: str, drop_old: bool) -> None:
     """Fold a VIEW again from the log, and put it in the place of the one in use.

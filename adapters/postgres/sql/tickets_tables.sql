@@ -78,10 +78,17 @@ CREATE TABLE tasks (
     PRIMARY KEY (ticket, task)
 ) WITH (fillfactor = 60);
 
-CREATE INDEX tasks_queue ON tasks (class, project, rank) WHERE rank IS NOT NULL;
+CREATE INDEX tasks_queue ON tasks (class, project, rank, ticket, task) WHERE rank IS NOT NULL;
 CREATE INDEX tasks_ranks ON tasks (rank, ticket, task) WHERE rank IS NOT NULL;
 CREATE INDEX tasks_due ON tasks (due, ticket, task) WHERE due IS NOT NULL;
+CREATE INDEX tasks_at_work ON tasks (worker) WHERE state IN ('claimed', 'running');
 CREATE INDEX tasks_places ON tasks (ticket, n);
+
+-- What a worker must have for the tasks of a class. Only what is new is written.
+CREATE TABLE classes (
+    class    text PRIMARY KEY,
+    requires json NOT NULL
+);
 
 CREATE TABLE attempts (
     ticket     text NOT NULL,

@@ -34,6 +34,13 @@ WITH moved AS (
 )
 SELECT pg_notify($6, partition || ':' || sequence) FROM moved;
 
+-- name: pass_over
+-- As `advance`, where there is no row of which anybody need be told.
+UPDATE partitions
+SET sequence = $4, event = $5, owned_till = clock_timestamp() + $6::interval
+WHERE partition = $1 AND epoch = $2 AND sequence = $3
+RETURNING partition;
+
 -- name: epoch
 SELECT epoch FROM partitions WHERE partition = $1;
 
@@ -50,6 +57,11 @@ SELECT * FROM tasks WHERE ticket = ANY ($1) AND rank IS NOT NULL;
 -- name: attempts
 SELECT a.* FROM attempts AS a
 JOIN unnest($1::text[], $2::integer[]) AS wanted (ticket, token) USING (ticket, token);
+
+-- name: add_classes
+INSERT INTO classes (class, requires)
+SELECT * FROM unnest($1::text[], $2::json[]) AS c (class, requires) ORDER BY class
+ON CONFLICT DO NOTHING;
 
 -- name: update_tickets
 UPDATE tickets AS t

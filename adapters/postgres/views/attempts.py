@@ -40,10 +40,6 @@ class AttemptQueries:
             rows = await self._pool.fetch(SQL["over"], *zip(*attempts, strict=True))
         return {(row["ticket"], row["token"]) for row in rows}
 
-    async def is_at_work(self, ticket: str, token: int) -> bool:
-        """Whether the attempt has not ended, as far as the views know."""
-        return not await self.over([(ticket, token)])
-
     async def parameters(self, ticket: str, task: str) -> dict[str, Any]:
         """What a task says to whoever runs it; nothing if the views do not have it."""
         with translated():

@@ -1,13 +1,16 @@
 """What is due, as the views of tickets have it: deadlines, and stages that last too long."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import asyncpg
 
-from adapters.postgres.connection import translated
+from adapters.postgres.connection import Address, open_pool, translated
+from adapters.postgres.leases import paths
 from adapters.postgres.statements import load
+from adapters.postgres.views.view import address_of
 from domain.envelope import Submitted
 from domain.policy import expiry, timeout
 from domain.ticket.automata import TaskState
@@ -20,10 +23,18 @@ PAGE: Final = 1_000
 _BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
 
 
-class DueQueries:
-    """Asks through a pool whose path has the views. By the database's clock, and that only advises.
+@asynccontextmanager
+async def open_due(database: Address) -> AsyncIterator["DueQueries"]:
+    """What is due in the views beside the log at an address."""
+    async with open_pool(address_of(database, "tickets"), 1, search_path=paths(database)) as pool:
+        yield DueQueries(pool)
 
-    Tickets that could not be folded are left out: their rows do not change any more.
+
+class DueQueries:
+    """Asks through a pool whose path has leases and tickets. By the database's clock: that advises.
+
+    Tickets that could not be folded are left out: their rows do not change any more. What is under
+    way is not due as long as its worker may not have been able to say how it goes.
     """
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:

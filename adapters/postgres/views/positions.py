@@ -1,12 +1,13 @@
 """How far the views have come, and waiting until they have come somewhere."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 import asyncpg
 import structlog
 
-from adapters.postgres.connection import Bell, translated
+from adapters.postgres.connection import Address, Bell, open_pool, translated
 from adapters.postgres.statements import load
 
 SQL = load("queries")
@@ -89,3 +90,17 @@ class Positions:
             for sequence, reached in waiting:
                 if sequence <= self.seen[partition] and not reached.done():
                     reached.set_result(None)
+
+
+@asynccontextmanager
+async def following(view: Address, bell: Bell) -> AsyncIterator[Positions]:
+    """The positions of the view at an address, kept up to date meanwhile. Raises Unavailable."""
+    async with open_pool(view, 1) as source:
+        positions = Positions([source])
+        await positions.look()
+        looking = asyncio.create_task(positions.run(bell, [view.channel("views")]))
+        try:
+            yield positions
+        finally:
+            looking.cancel()
+            await asyncio.wait({looking})

@@ -1,8 +1,9 @@
 """The views of tickets in PostgreSQL."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 import structlog
 
 from adapters.log import Genesis
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 
 SQL = load("views")
 
+FORM = 3
+"""The form of the tables."""
+
+_encode: Final = msgspec.json.Encoder(order="deterministic").encode
+
 log = structlog.get_logger()
 
 
@@ -32,7 +38,7 @@ async def open_tickets(
     Tickets, tasks, attempts and results are one fold, so that they are never at odds. Raises
     WrongLog if they are of another log than the one with this *genesis*, and Unavailable.
     """
-    await prepare(address, "tickets", genesis)
+    await prepare(address, "tickets", genesis, form=FORM)
     return PostgresView("tickets", address, TicketsFold, lease, is_durable=False)
 
 
@@ -42,6 +48,7 @@ class TicketsFold(PlacedFold):
     def __init__(self, place: Place) -> None:
         super().__init__(place)
         self._views = Views(place.partition)
+        self._classes: set[str] = set()
 
     async def fold(self, events: Sequence[Recorded]) -> None:
         """Fold the next events; rows and position become true in one transaction."""
@@ -56,8 +63,23 @@ class TicketsFold(PlacedFold):
                     if isinstance(error, VersionGap):
                         raise
                     await self._put_aside(recorded, events[:n], error)
+            changes = self._views.changes()
+            classes = self._new_classes(changes.new_tasks)
             async with self._place.advanced(events[-1]) as connection:
-                await write(connection, self._views.changes())
+                await write(connection, changes)
+                if classes:
+                    await connection.execute(
+                        SQL["add_classes"], list(classes), list(classes.values())
+                    )
+            self._classes |= classes.keys()
+
+    def _new_classes(self, tasks: Sequence[Task]) -> dict[str, str]:
+        """The classes of new tasks, as far as it is not known that they are written."""
+        return {
+            task.class_: _encode(task.spec.requires).decode()
+            for task in tasks
+            if task.class_ not in self._classes
+        }
 
     async def _put_aside(
         self, recorded: Recorded, before: Sequence[Recorded], error: Exception

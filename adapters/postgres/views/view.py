@@ -1,16 +1,17 @@
 """What every view in PostgreSQL has: a schema of its own, partitions that are shared, positions."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
+from time import monotonic
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from adapters.log import Genesis, WrongLog
+from adapters.log import Fenced, Genesis, Unavailable, WrongLog
 from adapters.postgres.connection import Address, close, connect, translated
 from adapters.postgres.sharing import Held, Shares, sharing
 from adapters.postgres.statements import load, schema
-from adapters.views import Fold, Folded
+from adapters.views import REST, Fold, Folded
 from domain.envelope import Recorded
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 SQL = load("views")
 FORMAT = 2
-"""The form of the tables; another one is refused."""
+"""The form of the tables, unless a view says another; others are refused."""
 
 
 def address_of(log: Address, name: str) -> Address:
@@ -43,6 +44,8 @@ class Place:
         self._held = held
         self._channel = channel
         self._lease = timedelta(seconds=lease)
+        self._written = held.sequence
+        self._written_at = float("-inf")
 
     @asynccontextmanager
     async def advanced(self, last: Recorded) -> AsyncIterator["Connection"]:
@@ -54,7 +57,7 @@ class Place:
                     SQL["advance"],
                     self.partition,
                     self._held.epoch,
-                    self.sequence,
+                    self._written,
                     last.sequence,
                     last.id,
                     self._channel,
@@ -64,6 +67,40 @@ class Place:
                     raise self._held.lost()
                 yield connection
         self.sequence, self.event = last.sequence, last.id
+        self._has_written()
+
+    async def pass_over(self, last: Recorded) -> None:
+        """Have come to an event without any other change: most of them are written down together.
+
+        Nobody is told: whoever waits for the position looks now and then. Raises Fenced.
+        """
+        self.sequence, self.event = last.sequence, last.id
+        if monotonic() >= self._written_at + REST:
+            await self.rest()
+
+    @property
+    def owes(self) -> bool:
+        """Whether it has come further than is written down."""
+        return self.sequence != self._written
+
+    async def rest(self) -> None:
+        """Write down how far it has come. Raises Fenced."""
+        with translated():
+            passed = await self.connection.fetchval(
+                SQL["pass_over"],
+                self.partition,
+                self._held.epoch,
+                self._written,
+                self.sequence,
+                self.event,
+                self._lease,
+            )
+        if passed is None:
+            raise self._held.lost()
+        self._has_written()
+
+    def _has_written(self) -> None:
+        self._written, self._written_at = self.sequence, monotonic()
 
     async def check(self) -> None:
         """Whether what is read here may be of somebody who folds it since. Raises Fenced."""
@@ -74,7 +111,12 @@ class Place:
 
     async def release(self) -> None:
         """Give the partition back."""
-        await self._held.release()
+        try:
+            if self.owes:
+                with suppress(Fenced, Unavailable):  # whoever is next passes over it again
+                    await self.rest()
+        finally:
+            await self._held.release()
 
 
 class PlacedFold:
@@ -93,6 +135,15 @@ class PlacedFold:
     def event(self) -> UUID | None:
         """Its id."""
         return self._place.event
+
+    @property
+    def owes(self) -> bool:
+        """Whether it has come further than is written down."""
+        return self._place.owes
+
+    async def rest(self) -> None:
+        """Write down how far it has come."""
+        await self._place.rest()
 
     async def release(self) -> None:
         """Give the partition back."""
@@ -174,7 +225,12 @@ class PostgresFolding:
 
 
 async def prepare(
-    address: Address, tables: str, genesis: Sequence[Genesis], anew: str | None = None
+    address: Address,
+    tables: str,
+    genesis: Sequence[Genesis],
+    anew: str | None = None,
+    *,
+    form: int = FORMAT,
 ) -> None:
     """Make the tables of `sql/<tables>_tables.sql` where they are missing, for this log.
 
@@ -190,7 +246,7 @@ async def prepare(
                 # Not again where they are: an index that is there would be waited for, and whoever
                 # folds waits for us.
                 if not await connection.fetchval(SQL["are_there"], name):
-                    await _create(connection, name, tables, genesis)
+                    await _create(connection, name, tables, genesis, form)
                 found = await connection.fetch(SQL["partitions"])
     finally:
         await close(connection)
@@ -198,7 +254,7 @@ async def prepare(
         raise WrongLog(
             f"the views in schema {name!r} are of another log: drop it to have them folded anew"
         )
-    if {row["format"] for row in found} != {FORMAT}:
+    if {row["format"] for row in found} != {form}:
         raise WrongLog(
             f"the views in schema {name!r} have another form than this version folds: "
             f"{anew or f'`turnstile rebuild {tables}` folds them anew'}"
@@ -206,9 +262,9 @@ async def prepare(
 
 
 async def _create(
-    connection: "Connection", name: str, tables: str, genesis: Sequence[Genesis]
+    connection: "Connection", name: str, tables: str, genesis: Sequence[Genesis], form: int
 ) -> None:
     await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{name}"')
     await connection.execute(schema("view"))
     await connection.execute(schema(tables))
-    await connection.execute(SQL["create_partitions"], [one.id for one in genesis], FORMAT)
+    await connection.execute(SQL["create_partitions"], [one.id for one in genesis], form)

@@ -1,0 +1,56 @@
+"""What one attempt brings to the fetching of its sources, and how it asks again."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Final, TypeVar
+
+from msgspec import Struct
+
+from adapters.sources.failures import Away, unavailable
+
+T = TypeVar("T")
+
+LONGEST: Final = 20.0
+"""Seconds between two tries, at most."""
+
+
+class Attempt(Struct, frozen=True):
+    """The directory of mirrors, a voice in the attempt's log, the runner's variables, the time.
+
+    `deadline` is an instant of the event loop's clock. The first pause lasts about `pause`
+    seconds, each further one twice as long.
+    """
+
+    mirrors: Path
+    tell: Callable[[bytes], Awaitable[None]]
+    environment: Mapping[str, str]
+    deadline: float
+    pause: float
+
+    async def say(self, line: str) -> None:
+        """A line of our own in the attempt's log."""
+        await self.tell(f"{line}\n".encode(errors="replace"))
+
+    async def again(self, what: str, action: Callable[[], Awaitable[T]]) -> T:
+        """The action's answer, asked for until it is there. Raises NotFetched."""
+        loop = asyncio.get_running_loop()
+        pause, tries, last = self.pause, 0, ""
+        while True:
+            tries += 1
+            limit = asyncio.timeout_at(self.deadline)
+            try:
+                async with limit:
+                    return await action()
+            except (Away, OSError) as trouble:
+                if limit.expired():
+                    raise unavailable(f"{what}: the time for it is over{last}") from trouble
+                reason = str(trouble)
+            # What waits for the same server must not come back all at once.
+            wait = random.uniform(pause / 2, pause)
+            if loop.time() + wait >= self.deadline:
+                raise unavailable(f"{what}: {reason} (tried {tries} times)") from None
+            await self.say(f"{what}: {reason}. Try {tries + 1} comes in {wait:.1f} s")
+            await asyncio.sleep(wait)
+            last, pause = f"; the last try ended so: {reason}", min(2 * pause, LONGEST)

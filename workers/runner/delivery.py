@@ -1,0 +1,149 @@
+"""What is told of attempts, on its way to the service: kept on disk until that has it.
+
+Starts are told along with reports, but not kept: a report implies the start.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from adapters.client import Accepted, Rejected, Reported, Returned, Started, errors
+from workers.runner.home import read_all, write
+
+log = structlog.get_logger()
+
+TOGETHER: Final = 100
+"""Reports that are told with one request, at most."""
+
+AGAIN: Final = 2.0
+"""Seconds after which it is tried again to tell what nobody has taken."""
+
+Telling = Started | Reported | Returned
+Tell = Callable[[Sequence[Telling]], Awaitable[Sequence[Accepted | Rejected]]]
+
+
+class Kept(Struct, frozen=True):
+    """A report as it is on disk, with the credential of its attempt."""
+
+    report: Reported
+    credential: str
+
+
+class Reports:
+    """The reports in a folder, a file each, named by the attempt."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def keep(self, kept: Kept) -> None:
+        """Have it on disk. Raises OSError."""
+        write(self._file(kept.report), msgspec.json.encode(kept))
+
+    def forget(self, telling: Telling) -> None:
+        """The service has it, or does not want it."""
+        self._file(telling).unlink(missing_ok=True)
+
+    def left(self) -> Sequence[Kept]:
+        """Those that an earlier runner has left."""
+        return [kept for _, kept in read_all(self._folder, Kept)]
+
+    def _file(self, telling: Telling) -> Path:
+        return self._folder / f"{telling.ticket}~{telling.token}.json"
+
+
+class Delivery:
+    """Tells in bulk, in order, and again and again until there is an answer."""
+
+    def __init__(self, reports: Reports, tell: Tell) -> None:
+        self._reports = reports
+        self._tell = tell
+        self._waiting: deque[Telling] = deque()
+        self._more = asyncio.Event()
+        self._closing = False
+
+    def tell(self, telling: Started | Returned) -> None:
+        """Tell this; if we are killed first, the service finds out by itself."""
+        self._waiting.append(telling)
+        self._more.set()
+
+    async def report(self, report: Reported, credential: str) -> None:
+        """Tell this, whatever happens to us."""
+        try:
+            await asyncio.to_thread(self._reports.keep, Kept(report, credential))
+        except OSError as error:  # a full disk: as long as we live, it is told
+            log.error("report_not_kept", ticket=report.ticket, reason=str(error))
+        self._waiting.append(report)
+        self._more.set()
+
+    def close(self) -> None:
+        """Nothing more comes: `run` returns when all is told."""
+        self._closing = True
+        self._more.set()
+
+    async def run(self) -> None:
+        """Tell what comes, until closed. Raises Refused if the runner itself is refused."""
+        while self._waiting or not self._closing:
+            self._more.clear()
+            if not self._waiting:
+                await self._more.wait()
+                continue
+            some = [self._waiting.popleft() for _ in range(min(TOGETHER, len(self._waiting)))]
+            self._waiting.extendleft(reversed(await self._told(some)))
+
+    async def _told(self, some: Sequence[Telling]) -> Sequence[Telling]:
+        """Tell these, and say which must be told again."""
+        try:
+            answers = await self._tell(some)
+        except errors.Unanswered as error:
+            log.warning("reports_wait", reports=len(some), reason=str(error))
+            await asyncio.sleep(AGAIN)
+            return some
+        again: list[Telling] = []
+        for telling, answer in zip(some, answers, strict=True):
+            if isinstance(answer, Rejected) and _is_for_later(answer):
+                again.append(telling)
+                continue
+            if isinstance(answer, Rejected):
+                log.warning(
+                    "report_refused",
+                    ticket=telling.ticket,
+                    task=telling.task,
+                    token=telling.token,
+                    kind=answer.problem.kind,
+                    reason=answer.problem.detail,
+                )
+            self._reports.forget(telling)
+        if again:
+            await asyncio.sleep(AGAIN)
+        return again
+
+
+def _is_for_later(rejected: Rejected) -> bool:
+    return rejected.problem.status >= 500 or rejected.problem.status == 429
+
+
+async def deliver_left(reports: Reports, tell: Callable[[Kept], Awaitable[None]]) -> None:
+    """Tell what an earlier runner of this home has left, until there is an answer to each."""
+    for kept in reports.left():
+        report = kept.report
+        told = log.bind(ticket=report.ticket, task=report.task, token=report.token)
+        while True:
+            try:
+                await tell(kept)
+                told.info("left_report_told")
+            except errors.Unanswered as error:
+                told.warning("reports_wait", reason=str(error))
+                await asyncio.sleep(AGAIN)
+                continue
+            except errors.Refused as error:
+                told.warning("report_refused", kind=error.problem.kind, reason=str(error))
+            with suppress(OSError):
+                reports.forget(report)
+            break
