@@ -45,9 +45,9 @@ from adapters.postgres.views.attempts import AttemptQueries
 from adapters.postgres.views.positions import following
 from adapters.postgres.views.queries import TicketQueries
 from adapters.postgres.views.workers import AtWork, Workers
+from adapters.secrets import Secrets
 from adapters.work.claiming import ClaimDesk
 from adapters.work.opening import open_work
-from adapters.work.secrets import NoSecrets
 from workers.first_token import first_token
 from workers.progress import Progress
 from workers.settling import Settling
@@ -141,7 +141,7 @@ async def open_web(
                 workers=rows,
                 leases=leases,
                 credentials=credentials,
-                secrets=NoSecrets(),
+                secrets=Secrets(config.secrets),
             )
         )
         metrics = Metrics(progress.glance, live.hub)

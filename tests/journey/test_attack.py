@@ -78,6 +78,7 @@ def read_description(site: Site, furnished: Furnished) -> Any:
         "ticket": furnished.tickets,
         "id": furnished.letters,
         "token": furnished.tokens,
+        "worker": furnished.workers,
     }
     config = SchemathesisConfig.from_dict(
         {
