@@ -241,6 +241,7 @@ async def _listens(url: str) -> bool:
 
 async def _address(child: Child) -> str:
     async with asyncio.timeout(STARTING):
-        while not (said := child.said("api_listens")):
+        while True:
+            if said := child.said("api_listens"):
+                return str(said[0]["address"])
             await asyncio.sleep(LOOK)
-    return str(said[0]["address"])
