@@ -60,13 +60,17 @@ class Commit(Struct, frozen=True):
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
-    """What is to be tried: the command, and what of it is to be kept; `limit` in seconds."""
+    """What is to be tried: the command, and what of it is to be kept; `limit` in seconds.
+
+    What is `hidden` it does not see in a sandbox.
+    """
 
     command: Sequence[str]
     artifacts: Sequence[str] = ()
     environment: dict[str, str] = {}
     provider: str = "process"
     limit: float = 3_600.0
+    hidden: Sequence[Path] = ()
 
 
 def present_commit(directory: Path) -> Commit:
@@ -120,6 +124,7 @@ async def trying(config: Config, commit: Commit, wanted: Wanted, told: Told) -> 
             provider=wanted.provider,
             environment=wanted.environment,
             drain=0.0,
+            hidden=wanted.hidden,
         )
         return await _run(client, accepted, settings, told)
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from hashlib import sha256
 from pathlib import Path
+from secrets import token_hex
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 from uuid import uuid4
@@ -119,10 +120,10 @@ class AttemptClient:
 
         Raises TurnstileError if what comes is not what the digest says.
         """
-        part = file.with_name(f"{file.name}.part")
+        part = file.with_name(f".{token_hex(8)}.part")  # nobody's name, and no link's
         hashed = sha256()
         try:
-            with await asyncio.to_thread(part.open, "wb") as open_file:
+            with await asyncio.to_thread(part.open, "xb") as open_file:
                 async for piece in pieces(self._connection, path("artifacts", digest)):
                     hashed.update(piece)
                     await asyncio.to_thread(open_file.write, piece)

@@ -32,7 +32,8 @@ ISOLATED: Final = (
 class SandboxProvider:
     """Runs commands under bubblewrap.
 
-    What is `hidden` besides is empty inside, but for what of it is `shown`, to be read.
+    What is `hidden` besides is empty inside, but for what of it is `shown`, to be read; a file that
+    is hidden cannot be read.
     """
 
     name = "sandbox"
@@ -88,6 +89,8 @@ def _options(workplace: Workplace, hidden: Sequence[Path], shown: Sequence[Path]
         yield "--share-net"
     for path in ("/tmp", "/var/tmp"):
         yield from ("--bind", str(temporary), path)
+    for path in (str(path) for path in hiding if path.is_file()):
+        yield from ("--ro-bind", "/dev/null", path)
     for path in covered:
         yield from ("--tmpfs", path)
     needed = [sys.prefix, sys.base_prefix, str(KEEPER)]  # by the keeper, wherever it is installed

@@ -537,7 +537,8 @@ async def sandbox(tmp_path: Path) -> Provider:
     hidden = tmp_path / "hidden"
     hidden.mkdir()
     (hidden / "token").write_text("secret")
-    return await offered(SandboxProvider(hidden=[hidden]), tmp_path)
+    (tmp_path / "secrets").write_text("secret")
+    return await offered(SandboxProvider(hidden=[hidden, tmp_path / "secrets"]), tmp_path)
 
 
 async def test_in_a_sandbox_the_system_is_read_only(
@@ -560,6 +561,7 @@ async def test_in_a_sandbox_nobody_else_is_seen(
         pids = (await said(room, "ls -d /proc/[0-9]*")).split()
         assert len(pids) <= 3  # the keeper, the shell, ls
         assert b"" == await said(room, f"ls {tmp_path}/hidden")
+        assert b"secret" not in (await run(room, f"cat {tmp_path}/secrets"))[1].splitlines()
         assert b"" == await said(room, "ls -A /srv")
 
 

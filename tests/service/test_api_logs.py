@@ -252,6 +252,15 @@ async def test_artifacts_are_collected_stored_and_placed(site: Site, tmp_path: P
             assert (one.digest, one.size) == (_digest(placed), len(placed))
         with pytest.raises(Unfit):
             await place(attempt.own, [Taken("A", "../x", artifacts[0].digest)], other)
+        (other / "artifacts" / "B").symlink_to(tmp_path)  # as a repository may have it
+        (other / "artifacts" / "C").touch()
+        for task in ("B", "C"):
+            with pytest.raises(Unfit, match="no folder"):
+                await place(attempt.own, [Taken(task, "x", artifacts[0].digest)], other)
+        assert [] == left(tmp_path, "x")
+        both = [Taken("D", name, artifacts[0].digest) for name in ("f", "f.part")]
+        await place(attempt.own, both, other)
+        assert ["f", "f.part"] == sorted(left(other / "artifacts" / "D", ""))
         await site.reported(attempt, *artifacts)
         assert [one.name for one in artifacts] == [
             one.name for one in await site.people.artifacts("t", attempt.token)

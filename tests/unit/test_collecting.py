@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from adapters.sources.threads import Abandoned, Wanted
 from domain.ticket.words import Artifact
-from workers.runner.artifacts import MOST, Unfit, collect
+from workers.runner.artifacts import MOST, NAME, Unfit, collect
 
 
 def put(root: Path, *names: str) -> None:
@@ -60,3 +61,30 @@ def test_too_many_are_refused(tmp_path: Path) -> None:
     put(tmp_path, *(f"{n}" for n in range(MOST + 1)))
     with pytest.raises(Unfit, match="more than"):
         collect(tmp_path, ["*"])
+
+
+def test_long_names_together_are_more_than_an_event_holds(tmp_path: Path) -> None:
+    folder = "/".join(["f" * 200] * 4)
+    assert len(folder) < NAME
+    put(tmp_path, *(f"{folder}/{n}" for n in range(300)))
+    with pytest.raises(Unfit, match="in all"):
+        collect(tmp_path, ["**/*"])
+
+
+def test_a_directory_that_a_task_has_made_a_link_is_not_followed_out(tmp_path: Path) -> None:
+    put(tmp_path, "private/token", "work/own/file")
+    tree = tmp_path / "work"
+    (tree / "sub").symlink_to(tmp_path / "private")
+    (tree / "same").symlink_to("own")
+    with pytest.raises(Unfit, match="leads out"):
+        collect(tree / "sub", ["*"], tree=tree)
+    assert ["file"] == [one.name for one in collect(tree / "same", ["*"], tree=tree)]
+
+
+def test_what_nobody_wants_any_more_is_not_read_to_its_end(tmp_path: Path) -> None:
+    with (tmp_path / "sparse").open("wb") as file:
+        file.truncate(2**40)
+    wanted = Wanted()
+    wanted.give_up()
+    with pytest.raises(Abandoned):
+        collect(tmp_path, ["*"], wanted=wanted)

@@ -13,7 +13,7 @@ from adapters.client import Ticket, errors
 from adapters.config import Config
 from workers.child import Ended
 from workers.cli import configuration, main
-from workers.cli.runner import Pair, environment_of
+from workers.cli.runner import Pair, environment_of, private
 from workers.cli.talking import EXIT_AWAY, EXIT_FAILED, EXIT_MISSING, fail
 from workers.runner.opening import PROVIDERS
 from workers.trying import Commit, NotTried, Told, Wanted, present_commit, trying
@@ -46,6 +46,7 @@ def run(
         environment=environment_of(environment),
         provider=provider,
         limit=timeout,
+        hidden=private(config),
     )
     try:
         commit = present_commit(Path.cwd())

@@ -11,6 +11,7 @@ import click
 import structlog
 
 from adapters.client import errors
+from adapters.config import Config
 from adapters.token_file import kept
 from workers.cli import configuration, main, run
 from workers.cli.talking import EXIT_AWAY, EXIT_CONFLICT, EXIT_FORBIDDEN, EXIT_WRONG, fail
@@ -93,6 +94,7 @@ def runner(
         once=once,
         wait=wait,
         drain=drain,
+        hidden=private(config),
     )
     try:
         run(_serve(settings))
@@ -113,6 +115,12 @@ def runner(
 _MAKE_TOKEN: Final = (
     "`turnstile token make NAME --scope work` makes one for a runner, by who is an admin."
 )
+
+
+def private(config: Config) -> Sequence[Path]:
+    """What of a service on this machine no task is to see: its data, tokens, and secrets."""
+    given = (config.data, config.secrets, os.environ.get("TURNSTILE_CONFIG"))
+    return [Path(each) for each in given if each]
 
 
 def environment_of(given: Sequence[tuple[str, str | None]]) -> dict[str, str]:

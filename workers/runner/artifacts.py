@@ -3,12 +3,15 @@
 import asyncio
 import os
 from collections.abc import Coroutine, Iterable, Sequence
-from hashlib import file_digest
+from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from stat import S_ISREG
 from typing import Any, Final, Protocol
 
+import msgspec
+
 from adapters.client import AttemptClient
+from adapters.sources.threads import Wanted
 from domain.ticket.words import Artifact
 
 MOST: Final = 1_000
@@ -19,6 +22,12 @@ AT_ONCE: Final = 4
 
 NAME: Final = 1_024
 """Characters of a name."""
+
+NAMES: Final = 160 * 1024
+"""Bytes of all names together, as JSON: the event that ends the attempt holds them."""
+
+PART: Final = 1024 * 1024
+"""Bytes that are read together."""
 
 
 class Unfit(Exception):
@@ -36,39 +45,59 @@ class Input(Protocol):
     def digest(self) -> str: ...
 
 
-def collect(directory: Path, globs: Iterable[str]) -> tuple[Artifact, ...]:
+def collect(
+    directory: Path,
+    globs: Iterable[str],
+    *,
+    tree: Path | None = None,
+    wanted: Wanted | None = None,
+) -> tuple[Artifact, ...]:
     """The files below a directory that a pattern matches, by name; each once.
 
     A name is the path from the directory. Links that lead out of it, and whatever is no plain file,
-    are left out. Raises Unfit for too many files, names that no event can hold, and patterns that
-    lead out of the directory.
+    are left out. The directory lies in the work *tree*, if one is given, or a task has put a link
+    in its place: nothing of what that leads to is the task's.
+
+    Raises:
+        Unfit: too many files, names that no event can hold, patterns or a directory that lead out.
+        Abandoned: nobody *wanted* it to the end.
     """
+    wanted = wanted or Wanted()
     root = directory.resolve()
+    if tree is not None and not root.is_relative_to(tree.resolve()):
+        raise Unfit("the directory of the task leads out of the work directory")
     found: dict[str, Path] = {}
     for pattern in globs:
         parts = PurePosixPath(pattern).parts
         if not parts or ".." in parts or PurePosixPath(pattern).is_absolute():
             raise Unfit(f"the pattern {pattern!r} leads out of the work directory")
         for path in root.glob(pattern):
+            wanted.check()
             if not path.is_file() or not path.resolve().is_relative_to(root):
                 continue
             found[path.relative_to(root).as_posix()] = path
             if len(found) > MOST:
                 raise Unfit(f"there are more than {MOST} artifacts")
-    return tuple(_artifact(name, found[name]) for name in sorted(found))
+    for name in found:
+        if len(name) > NAME or not name.isprintable():
+            raise Unfit(f"{name[:NAME]!r} is no name for an artifact")
+    if sum(len(msgspec.json.encode(name)) for name in found) > NAMES:
+        raise Unfit(f"the names of the artifacts are longer than {NAMES} bytes in all")
+    return tuple(_artifact(name, found[name], wanted) for name in sorted(found))
 
 
-def _artifact(name: str, path: Path) -> Artifact:
-    if len(name) > NAME or not name.isprintable():
-        raise Unfit(f"{name!r} is no name for an artifact")
+def _artifact(name: str, path: Path, wanted: Wanted) -> Artifact:
     # What was a plain file a moment ago may be something else that never ends.
     descriptor = os.open(path.resolve(), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(file.fileno())
         if not S_ISREG(status.st_mode):
             raise Unfit(f"{name!r} is no plain file any more")
-        digest = file_digest(file, "sha256").hexdigest()
-        return Artifact(name=name, digest=f"sha256:{digest}", size=file.tell())
+        digest = sha256()
+        while part := file.read(PART):
+            wanted.check()
+            digest.update(part)
+        return Artifact(name=name, digest=f"sha256:{digest.hexdigest()}", size=file.tell())
 
 
 async def store(client: AttemptClient, directory: Path, artifacts: Sequence[Artifact]) -> None:
@@ -90,7 +119,8 @@ async def store(client: AttemptClient, directory: Path, artifacts: Sequence[Arti
 async def place(client: AttemptClient, inputs: Sequence[Input], directory: Path) -> None:
     """Have each input at `artifacts/<task>/<name>` below a directory.
 
-    Raises Unfit for a name that leads out of there, and what the client raises.
+    Raises Unfit for a name that leads out of there, or where the sources have something else, and
+    what the client raises.
     """
     turn = asyncio.Semaphore(AT_ONCE)
     root = directory / "artifacts"
@@ -98,10 +128,22 @@ async def place(client: AttemptClient, inputs: Sequence[Input], directory: Path)
 
     async def one(digest: str, file: Path) -> None:
         async with turn:
-            await asyncio.to_thread(file.parent.mkdir, parents=True, exist_ok=True)
+            await asyncio.to_thread(_make_room, directory, file)
             await client.get_artifact(digest, file)
 
     await _all([one(digest, file) for file, digest in places.items()])
+
+
+def _make_room(directory: Path, file: Path) -> None:
+    """The folders of a file: a link that the sources have there would lead anywhere."""
+    place = directory
+    for part in file.parent.relative_to(directory).parts:
+        place = place / part
+        if place.is_symlink() or (place.exists() and not place.is_dir()):
+            raise Unfit(f"the sources have {str(place.relative_to(directory))!r}, but no folder")
+        place.mkdir(exist_ok=True)
+    if file.is_dir() and not file.is_symlink():
+        raise Unfit(f"the sources have a folder at {str(file.relative_to(directory))!r}")
 
 
 def _inside(name: str) -> str:

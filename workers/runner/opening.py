@@ -1,7 +1,7 @@
 """A runner put together: its home, its client of the service, and what it runs attempts with."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,8 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     `environment` is what tasks have beside their own variables. With `once` it takes what one
     claim gives, for which it waits `wait` seconds. `drain` is for how many seconds attempts may go
-    on when it is stopped.
+    on when it is stopped. What is `hidden` no sandbox shows: the service's own data and secrets,
+    where it is on this machine too.
     """
 
     worker: str
@@ -47,6 +48,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     once: bool = False
     wait: float = 20.0
     drain: float = 600.0
+    hidden: Sequence[Path] = ()
 
 
 @asynccontextmanager
@@ -87,7 +89,7 @@ async def open_runner(settings: Settings) -> AsyncIterator[Runner]:
 
 def _provider(settings: Settings, held: Home) -> Provider:
     if settings.provider == "sandbox":
-        return SandboxProvider(hidden=[held.path], shown=[held.mirrors])
+        return SandboxProvider(hidden=[*settings.hidden, held.path], shown=[held.mirrors])
     return ProcessProvider()
 
 
