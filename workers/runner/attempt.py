@@ -20,11 +20,13 @@ from adapters.execution.errors import ExecutionError
 from adapters.execution.marks import marks
 from adapters.execution.provider import Provider, Room, Workplace
 from adapters.sources import NotFetched, fetch
+from adapters.sources.threads import in_thread
 from domain.errors import Invalid
 from domain.shell import KIND, Shell, Step, shell_of, steps_of
 from domain.ticket.words import Execution, Told
 from domain.workflow import Source
 from workers.runner.artifacts import Unfit, collect, place, store
+from workers.runner.fitting import fitting
 from workers.runner.home import Home
 from workers.runner.shipping import Shipper
 from workers.runner.steps import place_of, run_steps
@@ -34,6 +36,8 @@ log = structlog.get_logger()
 PATIENCE: Final = 7 * 86_400.0
 """Seconds for which the log and the artifacts of an attempt wait for a service that is away: as
 long as the attempt is ours. When it is not any more, we hear of it."""
+
+_WRONG: Final = Execution.CONFIGURATION
 
 
 class Tools(Struct, frozen=True):
@@ -53,7 +57,7 @@ async def execute(tools: Tools, order: Claimed, started: Callable[[], None]) -> 
     async with AttemptClient(
         tools.url, order.credential, order.ticket, order.token, patience=PATIENCE
     ) as client:
-        told = await _Attempt(tools, order, client, started).run()
+        told = fitting(await _Attempt(tools, order, client, started).run())
     about = {"ticket": order.ticket, "task": order.task, "token": order.token}
     return msgspec.convert({**msgspec.to_builtins(told), **about, "kind": "reported"}, Reported)
 
@@ -85,8 +89,11 @@ class _Attempt:
             return Told(execution=Execution.INFRASTRUCTURE, reason=f"log: {error}")
         shipper = Shipper(self._client.append_log, order.secrets.values(), limit)
         try:
-            with self._tools.home.place(order.ticket, order.token) as place:
-                told = await self._told(shell, steps, place, shipper)
+            try:
+                async with self._tools.home.place(order.ticket, order.token) as place:
+                    told = await self._told(shell, steps, place, shipper)
+            except OSError as error:
+                told = Told(execution=Execution.INFRASTRUCTURE, reason=f"work directory: {error}")
             return await self._shipped(told, shipper)
         except BaseException:
             await shipper.abandon()
@@ -113,15 +120,17 @@ class _Attempt:
             return Told(execution=error.execution, reason=error.reason)
         except Invalid as error:
             return Told(execution=Execution.CONFIGURATION, reason=str(error))
-        except (errors.TurnstileError, Unfit, OSError) as error:
+        except Unfit as error:
+            return Told(execution=Execution.CONFIGURATION, reason=f"inputs: {error}")
+        except (errors.TurnstileError, OSError) as error:
             return Told(execution=Execution.INFRASTRUCTURE, reason=f"inputs: {error}")
         try:
             async with self._tools.provider.open(workplace) as room:
                 self._started()
                 told = await self._run(room, directory, steps, shipper)
-        except ExecutionError as error:
+        except (ExecutionError, OSError) as error:
             return Told(execution=Execution.INFRASTRUCTURE, reason=str(error))
-        return await self._with_artifacts(told, directory, shell, shipper)
+        return await self._with_artifacts(told, tree, directory, shell, shipper)
 
     async def _bring(self, workplace: Workplace, shipper: Shipper) -> None:
         """The sources, and the artifacts of other tasks."""
@@ -168,15 +177,19 @@ class _Attempt:
         }
 
     async def _with_artifacts(
-        self, told: Told, directory: Path, shell: Shell, shipper: Shipper
+        self, told: Told, tree: Path, directory: Path, shell: Shell, shipper: Shipper
     ) -> Told:
         """Take away what the task has left, whatever its outcome; that it can be had is ours."""
         if not shell.artifacts:
             return told
         try:
-            found = await asyncio.to_thread(collect, directory, shell.artifacts)
+            found = await in_thread(
+                lambda wanted: collect(directory, shell.artifacts, tree=tree, wanted=wanted)
+            )
             await store(self._client, directory, found)
-        except (Unfit, errors.TurnstileError, OSError) as error:
+        except Unfit as error:  # with this workflow it will be so again
+            return replace(_unsaved(told, f"artifacts: {error}"), execution=_WRONG)
+        except (errors.TurnstileError, OSError) as error:
             return _unsaved(told, f"artifacts: {error}")
         await shipper.write(f"[turnstile] {len(found)} artifacts are kept\n".encode())
         return replace(told, artifacts=found)

@@ -2,23 +2,25 @@
 
 import fcntl
 import os
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+import re
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 import structlog
 from msgspec import Struct
 
+from adapters.sources.threads import in_thread
+from workers.runner.clearing import PRIVATE, clear
+
 log = structlog.get_logger()
 
 T = TypeVar("T")
 
-PRIVATE: Final = 0o700
-"""The mode of a runner's folders: what tasks get is nobody else's affair."""
+_IS_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII).fullmatch
 
 
 class HomeTaken(Exception):
@@ -59,16 +61,16 @@ class Home(Struct, frozen=True):
         for place in self.work.iterdir():
             clear(place)
 
-    @contextmanager
-    def place(self, ticket: str, token: int) -> Iterator[Path]:
-        """An empty place for an attempt, removed in the end."""
+    @asynccontextmanager
+    async def place(self, ticket: str, token: int) -> AsyncIterator[Path]:
+        """An empty place for an attempt, removed in the end. Raises OSError."""
         place = self.work / f"{ticket}~{token}"
-        clear(place)
+        await in_thread(lambda _: clear(place))
         place.mkdir(mode=PRIVATE)
         try:
             yield place
         finally:
-            clear(place)
+            await in_thread(lambda _: clear(place))
 
 
 @contextmanager
@@ -91,9 +93,12 @@ def home(path: Path) -> Iterator[Home]:
 
 
 def _id(file: Path) -> str:
+    """Its own id: another one if what is there is none, as after a disk that was full."""
     with suppress(FileNotFoundError):
-        if kept := file.read_text().strip():
+        kept = file.read_text(errors="replace").strip()
+        if _IS_ID(kept):
             return kept
+        log.error("not_readable", file=str(file), reason="it is no id")
     made = token_hex(8)
     write(file, made.encode())
     return made
@@ -112,20 +117,6 @@ def write(file: Path, content: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
-
-
-def clear(place: Path) -> None:
-    """Remove a place, whatever modes a task has left in it."""
-
-    def again(remove: Any, path: str, error: Any) -> None:
-        with suppress(OSError):
-            Path(path).parent.chmod(PRIVATE)
-            Path(path).chmod(PRIVATE)
-            remove(path)
-
-    shutil.rmtree(place, onerror=again)
-    if place.exists():
-        log.warning("place_not_cleared", place=str(place))
 
 
 def read_all(folder: Path, kind: type[T]) -> Sequence[tuple[Path, T]]:
