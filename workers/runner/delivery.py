@@ -15,6 +15,8 @@ import structlog
 from msgspec import Struct
 
 from adapters.client import Accepted, Rejected, Reported, Returned, Started, errors
+from domain.ticket.words import Execution
+from workers.runner.fitting import shortened
 from workers.runner.home import read_all, write
 
 log = structlog.get_logger()
@@ -101,7 +103,14 @@ class Delivery:
         """Tell these, and say which must be told again."""
         try:
             answers = await self._tell(some)
-        except errors.Unanswered as error:
+        except (errors.Unanswered, errors.Refused) as error:
+            if isinstance(error, errors.Refused):
+                if len(some) > 1 and not isinstance(error, _OF_THE_RUNNER):
+                    return await self._told_one_by_one(some)
+                if isinstance(error, errors.Invalid):
+                    return self._refused(some[0], error.problem)
+                if not is_away(error):
+                    raise
             log.warning("reports_wait", reports=len(some), reason=str(error))
             await asyncio.sleep(AGAIN)
             return some
@@ -111,22 +120,70 @@ class Delivery:
                 again.append(telling)
                 continue
             if isinstance(answer, Rejected):
-                log.warning(
-                    "report_refused",
-                    ticket=telling.ticket,
-                    task=telling.task,
-                    token=telling.token,
-                    kind=answer.problem.kind,
-                    reason=answer.problem.detail,
-                )
+                again += self._refused(telling, answer.problem)
+                continue
             self._reports.forget(telling)
         if again:
             await asyncio.sleep(AGAIN)
         return again
 
+    async def _told_one_by_one(self, some: Sequence[Telling]) -> Sequence[Telling]:
+        """One of them is wrong, and the others are not to suffer for it."""
+        return [again for one in some for again in await self._told([one])]
+
+    def _refused(self, telling: Telling, problem: errors.Problem) -> Sequence[Telling]:
+        """What is to be told in its place, if anything."""
+        log.warning(
+            "report_refused",
+            ticket=telling.ticket,
+            task=telling.task,
+            token=telling.token,
+            kind=problem.kind,
+            reason=problem.detail,
+        )
+        if instead := instead_of(telling, problem):
+            return [instead]  # until it is told the other one is kept
+        self._reports.forget(telling)
+        return ()
+
+
+_OF_THE_RUNNER: Final = (errors.Unauthenticated, errors.Forbidden, errors.Conflict, errors.TooMany)
+"""Refusals that are about who tells, or when, and not about what is told."""
+
+_WRONG: Final = "its report was refused: "
+
+
+def instead_of(telling: Telling, problem: errors.Problem) -> Reported | None:
+    """That it is over, where how it ended is more than the service takes; no attempt is left open.
+
+    Nothing of an attempt that was lost, and of a report that is in the place of another.
+    """
+    if problem.status not in (400, 413, 422) or not isinstance(telling, Reported):
+        return None
+    if telling.reason.startswith(_WRONG):
+        return None
+    return Reported(
+        ticket=telling.ticket,
+        task=telling.task,
+        token=telling.token,
+        execution=Execution.INFRASTRUCTURE,
+        reason=shortened(f"{_WRONG}{problem.detail}"),
+    )
+
+
+def is_away(error: errors.TurnstileError) -> bool:
+    """Whether the service may say something else later: it is away, in trouble, or has too much."""
+    if isinstance(error, errors.Refused):
+        return _may_change(error.problem)
+    return isinstance(error, errors.Unanswered)
+
+
+def _may_change(problem: errors.Problem) -> bool:
+    return problem.status >= 500 or problem.status == 429
+
 
 def _is_for_later(rejected: Rejected) -> bool:
-    return rejected.problem.status >= 500 or rejected.problem.status == 429
+    return _may_change(rejected.problem)
 
 
 async def deliver_left(reports: Reports, tell: Callable[[Kept], Awaitable[None]]) -> None:
@@ -138,12 +195,15 @@ async def deliver_left(reports: Reports, tell: Callable[[Kept], Awaitable[None]]
             try:
                 await tell(kept)
                 told.info("left_report_told")
-            except errors.Unanswered as error:
-                told.warning("reports_wait", reason=str(error))
-                await asyncio.sleep(AGAIN)
-                continue
-            except errors.Refused as error:
+            except (errors.Unanswered, errors.Refused) as error:
+                if is_away(error) or not isinstance(error, errors.Refused):
+                    told.warning("reports_wait", reason=str(error))
+                    await asyncio.sleep(AGAIN)
+                    continue
                 told.warning("report_refused", kind=error.problem.kind, reason=str(error))
+                if instead := instead_of(kept.report, error.problem):
+                    kept = Kept(instead, kept.credential)
+                    continue
             with suppress(OSError):
                 reports.forget(report)
             break

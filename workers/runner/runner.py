@@ -8,6 +8,7 @@ The service may be away for any time: attempts go on, reports wait, leases last 
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from time import monotonic
 from typing import Final
 from uuid import UUID, uuid4
@@ -25,7 +26,9 @@ from adapters.client import (
     WorkerState,
     errors,
 )
-from workers.runner.delivery import Delivery
+from domain.ticket.words import Execution
+from workers.runner.delivery import Delivery, is_away
+from workers.runner.fitting import shortened
 
 log = structlog.get_logger()
 
@@ -37,6 +40,9 @@ AGAIN: Final = 1.0
 
 LONGEST: Final = 5.0
 """Seconds between two of them, at most."""
+
+LAST: Final = 10.0
+"""Seconds that a runner without time has to tell what is kept on disk anyway."""
 
 PREDECESSOR: Final = 60.0
 """Seconds to wait for the end of another runner of this name: the service misses one sooner."""
@@ -108,6 +114,7 @@ class Runner:
         self._beat = 5.0
         self._stopping = asyncio.Event()
         self._handing_back = asyncio.Event()
+        """There is no more time, or no more patience."""
         self._ended = asyncio.Event()
 
     def stop(self) -> None:
@@ -126,19 +133,25 @@ class Runner:
         delivering = asyncio.create_task(self._delivery.run())
         beating = asyncio.create_task(self._keep_beating())
         working = asyncio.create_task(self._work())
+        ending = asyncio.create_task(self._end_in_time())
+        background = [working, beating, delivering, ending]
         try:
             await _first(delivering, beating, working)
             self._delivery.close()  # the work is done
-            await _first(delivering, beating)
+            last = asyncio.create_task(self._last_words())
+            background.append(last)
+            await _first(delivering, beating, last)
+            if not delivering.done():
+                log.warning("reports_left", reason="the service is away; they are kept on disk")
             await self._leave()
         except errors.Conflict as error:
             if error.problem.kind == "superseded-session":
                 raise Superseded(self._worker) from error
             raise
         finally:
-            for one in (working, beating, delivering):
+            for one in background:
                 one.cancel()
-            await asyncio.gather(working, beating, delivering, return_exceptions=True)
+            await asyncio.gather(*background, return_exceptions=True)
             await asyncio.gather(*(self._drop(each, _ENDS) for each in self._under_way()))
 
     async def _begun(self) -> bool:
@@ -177,13 +190,15 @@ class Runner:
         while True:
             try:
                 return await self._desk.register(self._home, self._capabilities, self._slots)
-            except errors.Unanswered as error:
-                log.warning("service_away", reason=str(error))
-                till = monotonic() + PREDECESSOR
             except errors.Conflict as error:
                 if error.problem.kind != "name-taken" or monotonic() > till:
                     raise
                 log.warning("name_taken", worker=self._worker, reason=error.problem.detail)
+            except errors.TurnstileError as error:
+                if not is_away(error):
+                    raise
+                log.warning("service_away", reason=str(error))
+                till = monotonic() + PREDECESSOR
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST)
 
@@ -206,12 +221,8 @@ class Runner:
                 self._begin(claimed)
             if self._once:
                 break
-        handing_back = asyncio.create_task(self._hand_back_in_time())
-        try:
-            while self._attempts:
-                await self._something_ends()
-        finally:
-            handing_back.cancel()
+        while self._attempts:
+            await self._something_ends()
 
     async def _something_ends(self) -> None:
         """Wait until an attempt ends, or we are stopped while we had more to do."""
@@ -248,12 +259,12 @@ class Runner:
                 if claims.state == WorkerState.DRAINING and not claims.tasks:
                     await asyncio.sleep(self._beat)  # somebody has it drain: it is told at once
                 return claims.tasks
-            except errors.Unanswered as error:
-                log.warning("service_away", reason=str(error))
-            except errors.Refused as error:
-                if error.problem.kind in _REGISTER:
+            except errors.TurnstileError as error:
+                if _is_unknown(error):
                     await self._register()
-                elif not isinstance(error, errors.TooMany):
+                elif is_away(error):
+                    log.warning("service_away", reason=str(error))
+                else:
                     raise
             if self._stopping.is_set() and not self._attempts and tries:
                 return ()
@@ -289,7 +300,15 @@ class Runner:
             )
         except Exception as error:  # a mistake of ours: others may do better
             told.critical("attempt_failed", exc_info=error)
-            self._hand_back(ticket, task, token, f"the runner failed: {error!r}"[:1000])
+            reason = shortened(f"the runner failed: {error!r}")
+            failed = Reported(
+                ticket=ticket,
+                task=task,
+                token=token,
+                execution=Execution.INFRASTRUCTURE,
+                reason=reason,
+            )
+            await self._delivery.report(failed, claimed.credential)
         except asyncio.CancelledError:
             attempt = self._attempts[claimed.ticket, claimed.token]
             told.warning("attempt_dropped", reason=attempt.lost or "cancelled")
@@ -300,19 +319,22 @@ class Runner:
     def _hand_back(self, ticket: str, task: str, token: int, reason: str) -> None:
         self._delivery.tell(Returned(ticket=ticket, task=task, token=token, reason=reason))
 
-    async def _hand_back_in_time(self) -> None:
+    async def _end_in_time(self) -> None:
         """When there is no more time, or no more patience, give back what is under way."""
-        if not self._stopping.is_set():
-            await self._stopping.wait()  # once: attempts may take what they take
-        try:
+        await self._stopping.wait()
+        with suppress(TimeoutError):
             async with asyncio.timeout(self._limit):
                 await self._handing_back.wait()
-        except TimeoutError:
-            pass
+        self._handing_back.set()
         for attempt in self._under_way():
             claimed = attempt.claimed
             await self._drop(attempt, _DRAINS)
             self._hand_back(claimed.ticket, claimed.task, claimed.token, _DRAINS)
+
+    async def _last_words(self) -> None:
+        """Whoever has no more time does not wait for a service that is away."""
+        await self._handing_back.wait()
+        await asyncio.sleep(LAST)
 
     # ----------------------------------------------------------------------------- the leases
 
@@ -324,13 +346,13 @@ class Runner:
                 continue
             try:
                 beat = await self._desk.beat(list(self._attempts))
-            except errors.Unanswered as error:
-                log.warning("service_away", reason=str(error))
-                continue
-            except errors.Refused as error:
-                if error.problem.kind not in _REGISTER:
+            except errors.TurnstileError as error:
+                if _is_unknown(error):
+                    await self._register()
+                elif is_away(error):
+                    log.warning("service_away", reason=str(error))
+                else:
                     raise
-                await self._register()
                 continue
             await self._obey(beat)
 
@@ -353,6 +375,10 @@ class Runner:
         while not attempt.task.done():
             attempt.task.cancel()  # again and again: a library below may have lost one
             await asyncio.wait({attempt.task}, timeout=LONGEST)
+
+
+def _is_unknown(error: errors.TurnstileError) -> bool:
+    return isinstance(error, errors.Refused) and error.problem.kind in _REGISTER
 
 
 async def _first(*tasks: "asyncio.Task[None]") -> None:
