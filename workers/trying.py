@@ -39,6 +39,9 @@ from workers.runner.opening import Settings, open_runner
 STARTING: Final = 60.0
 """Seconds that a service may take to listen."""
 
+CANCELLING: Final = 5.0
+"""Seconds in which a service that is asked to end the ticket should have answered."""
+
 LOOK: Final = 0.05
 """Seconds between two looks for what is to come soon."""
 
@@ -76,6 +79,8 @@ class Wanted(Struct, frozen=True, kw_only=True):
 def present_commit(directory: Path) -> Commit:
     """The HEAD of the repository that a directory is in. Raises NotTried."""
     top = Path(_git(directory, "rev-parse", "--show-toplevel"))
+    if not _git(top, "rev-list", "--all", "--max-count=1"):
+        raise NotTried(f"there is no commit in {top} yet")
     return Commit(
         repository=top,
         revision=_git(top, "rev-parse", "HEAD"),
@@ -143,8 +148,9 @@ async def _run(client: Client, accepted: Accepted, settings: Settings, told: Tol
             await _said(following)
             return ended
         except asyncio.CancelledError:
-            with suppress(errors.TurnstileError):
-                await client.cancel(ticket, reason="whoever ran it has stopped it")
+            with suppress(errors.TurnstileError, TimeoutError):
+                async with asyncio.timeout(CANCELLING):
+                    await client.cancel(ticket, reason="whoever ran it has stopped it")
             raise
         finally:
             runner.stop()

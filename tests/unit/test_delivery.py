@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.client import Accepted, Rejected, Reported, errors
-from domain.ticket.words import Execution, Outcome
+from adapters.client import Accepted, Execution, Outcome, Rejected, Reported, errors
 from workers.runner import delivery
 from workers.runner.delivery import Delivery, Kept, Reports, Telling, deliver_left
 

@@ -14,7 +14,14 @@ from adapters.config import Config
 from workers.child import Ended
 from workers.cli import configuration, main
 from workers.cli.runner import Pair, environment_of, private
-from workers.cli.talking import EXIT_AWAY, EXIT_FAILED, EXIT_MISSING, fail
+from workers.cli.talking import (
+    EXIT_AWAY,
+    EXIT_FAILED,
+    EXIT_FORBIDDEN,
+    EXIT_MISSING,
+    EXIT_WRONG,
+    fail,
+)
 from workers.runner.opening import PROVIDERS
 from workers.trying import Commit, NotTried, Told, Wanted, present_commit, trying
 
@@ -53,6 +60,10 @@ def run(
         ticket = uvloop.run(_run(config, commit, wanted))
     except NotTried as error:
         fail(EXIT_MISSING, str(error))
+    except (errors.Unauthenticated, errors.Forbidden) as error:
+        fail(EXIT_FORBIDDEN, str(error))
+    except errors.Refused as error:
+        fail(EXIT_WRONG, str(error))
     except (Ended, errors.TurnstileError) as error:
         fail(EXIT_AWAY, str(error), "`turnstile doctor` says what is wrong.")
     except (KeyboardInterrupt, asyncio.CancelledError):

@@ -14,8 +14,7 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from adapters.client import Accepted, Rejected, Reported, Returned, Started, errors
-from domain.ticket.words import Execution
+from adapters.client import Accepted, Execution, Rejected, Reported, Returned, Started, errors
 from workers.runner.fitting import shortened
 from workers.runner.home import read_all, write
 

@@ -18,6 +18,7 @@ import structlog
 from adapters.client import (
     Beat,
     Claimed,
+    Execution,
     Registered,
     Reported,
     Returned,
@@ -26,7 +27,6 @@ from adapters.client import (
     WorkerState,
     errors,
 )
-from domain.ticket.words import Execution
 from workers.runner.delivery import Delivery, is_away
 from workers.runner.fitting import shortened
 
