@@ -115,6 +115,7 @@ class Runner:
         if self._stopping.is_set():
             self._handing_back.set()
         self._stopping.set()
+        log.info("runner_drains", attempts=len(self._attempts), at_once=self._handing_back.is_set())
 
     async def run(self) -> None:
         """Work until stopped.
