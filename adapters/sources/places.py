@@ -18,8 +18,11 @@ TRIES: Final = 3
 
 
 class Placed(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What every kind of source may be told: a `path` below the work directory, and how often one
-    attempt asks for it; behind that the ticket decides.
+    """What every kind of source may be told.
+
+    Attributes:
+        path: where it goes, below the work directory.
+        tries: how often one attempt asks for it; what comes then is the ticket's decision.
     """
 
     path: str = "."

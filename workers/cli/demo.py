@@ -8,6 +8,7 @@ from typing import Final, NoReturn
 
 import click
 import msgspec
+from msgspec.structs import replace
 
 from adapters.config import Config
 from workers import logs
@@ -75,7 +76,9 @@ async def _demo(config: Config, keep: bool) -> None:
 def _tell(screen: Screen, outcome: Outcome) -> None:
     ticket = outcome.ticket.ticket
     screen.title(f"turnstile history {ticket}")
-    screen.tell_history([row_of(event) for event in outcome.events])
+    rows = [row_of(event) for event in outcome.events]
+    # What was asked for stands in the workflow.
+    screen.tell_history([replace(row, details=()) if row.version == 1 else row for row in rows])
     screen.title(f"turnstile results --ticket {ticket}")
     for result in reversed(outcome.results):
         seconds = "" if result.duration is None else f"{result.duration:.1f} s"

@@ -130,6 +130,7 @@ def _recorded(event: Event, ticket: str, codec: Codec) -> Recorded:
 
 
 def row_of(event: Event) -> told.Row:
+    """The event as a history tells it."""
     return told.Row(
         version=event.version,
         time=event.time,

@@ -3,7 +3,8 @@
 Everything is real: the service, the runners, the tests that they run, kill -9.
 
     story.py         what happens: START READING HERE
-    workflow.toml    the ticket that is opened; tasks/ has what two of its tasks run
+    workflow.toml    the ticket that is opened, by workflow.py; what two of its tasks run is in
+                     tasks/
     checks.py        what must be true afterwards, of what outcome.py has asked for
     cast.py          the processes
     place.py         where all of it is kept

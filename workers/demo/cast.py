@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
-import psutil
 
 from adapters.config import Config
-from adapters.execution.marks import HOME
+from adapters.execution.marks import left
 from workers.child import Child, Ended
 
 T = TypeVar("T")
@@ -49,9 +48,10 @@ class Cast:
     async def serve(self) -> str:
         """Start `turnstile up`; where it listens."""
         service = await self._start(SERVICE, "up", self._config)
-        while not (said := service.said("api_listens")):
+        while True:
+            for said in service.said("api_listens"):
+                return f"http://{said['address']}"
             await asyncio.sleep(LOOK)
-        return f"http://{said[0]['address']}"
 
     async def work(self, name: str, url: str, token: str) -> int:
         """Start `turnstile runner` of this name, with the tools of this Python; its process id."""
@@ -79,26 +79,20 @@ class Cast:
     async def meanwhile(self, work: Coroutine[Any, Any, T]) -> T:
         """Do the work as long as all of them live. Raises Ended."""
         working = asyncio.ensure_future(work)
+        self._ended.add_done_callback(lambda _: working.cancel())
         try:
-            await asyncio.wait({working, self._ended}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({working})
             if self._ended.done():
                 self._ended.result()
-            return await working
+            return working.result()
         finally:
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
 
     def left(self) -> Sequence[str]:
         """What is still there of the runners' attempts, killed or not: marked by their homes."""
-        homes = {file.read_text().strip() for file in self._folder.glob("runners/*/id")}
-        found = []
-        for process in psutil.process_iter():
-            try:
-                if process.environ().get(HOME) in homes:
-                    found.append(f"{process.pid} {' '.join(process.cmdline())}")
-            except (psutil.Error, OSError):  # it has ended, or is another user's
-                continue
-        return found
+        homes = [file.read_text().strip() for file in self._folder.glob("runners/*/id")]
+        return [process for home in homes for process in left(home)]
 
     def logs(self) -> Mapping[str, Sequence[str]]:
         """The end of what each of them has said."""

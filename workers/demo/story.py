@@ -7,22 +7,17 @@ attempt passes elsewhere.
 """
 
 import asyncio
-import tomllib
 from collections.abc import Mapping
-from contextlib import aclosing
-from importlib.resources import files
-from string import Template
 from typing import Any, Final, Protocol
 
-import msgspec
-
-from adapters.client import Change, Client, Opening
+from adapters.client import Change, Client
 from adapters.config import Config
 from adapters.token_file import kept
 from workers.demo.cast import Cast
 from workers.demo.git_server import GitServer
 from workers.demo.outcome import Outcome, outcome
 from workers.demo.repository import Head
+from workers.demo.workflow import opening
 
 RUNNERS: Final = ("runner-1", "runner-2")
 
@@ -77,7 +72,10 @@ class Story:
             await self._hire(client, url)
             async with client.changes(ticket=self.ticket) as changes:
                 await changes.opened()
-                await client.open(self._opening())
+                head = self._head
+                await client.open(
+                    opening(self.ticket, git=self._git.url, revision=head.revision, name=head.name)
+                )
                 killing = asyncio.create_task(self._kill(client))
                 try:
                     async for change in changes:
@@ -100,22 +98,14 @@ class Story:
             pid = await self._cast.work(name, url, token.token)
             self._tell(name, f"`turnstile runner` starts (process {pid})")
 
-    def _opening(self) -> Opening:
-        """The workflow, filled in."""
-        content = tomllib.loads(files(__package__).joinpath("workflow.toml").read_text())
-        head = self._head
-        known = {"git": self._git.url, "revision": head.revision, "name": head.name}
-        return msgspec.convert({"id": self.ticket, **_filled(content, known)}, Opening)
-
     async def _kill(self, client: Client) -> None:
         """When tests of the domain have run, kill the runner that runs them."""
         worker, token = await self._claimed
         said = b""
-        async with aclosing(client.log(self.ticket, token, follow=True)) as log:
-            async for piece in log:
-                said += piece
-                if SIGN in said:
-                    break
+        async for piece in client.log(self.ticket, token, follow=True):
+            said += piece
+            if SIGN in said:
+                break
         pid = await self._cast.kill(worker)
         self._tell("kill -9", f"… and in the middle of {VICTIM} {worker} is gone (process {pid})")
 
@@ -146,7 +136,7 @@ def _who(word: str, change: Change) -> str:
         return "author"
     if word in ("tasks_ready", "lease_lost") or word in ENDS:
         return "ticket"
-    return change.actor.partition(":")[0]
+    return change.actor.rpartition("/")[2]
 
 
 def _sentence(word: str, data: Mapping[str, Any], head: Head) -> str:
@@ -164,7 +154,7 @@ def _sentence(word: str, data: Mapping[str, Any], head: Head) -> str:
             optional = " (it is optional)" if task == "short" else ""
             return f"{task} failed{optional}: {reason}"
         case "task_retried":
-            return f"could not run {task}, which is tried again: {_short(reason)}"
+            return f"cannot fetch {task}’s sources: …{reason[-53:]}"
         case "lease_lost":
             return f"{task} waits again: {reason}"
         case "tasks_ready":
@@ -172,20 +162,3 @@ def _sentence(word: str, data: Mapping[str, Any], head: Head) -> str:
         case "task_errored" | "task_timed_out" | "claim_returned":
             return f"{task}: {word.rpartition('_')[2]}: {reason}"
     return f"the ticket {word}" if word in ENDS else ""
-
-
-def _short(reason: str) -> str:
-    """A reason without the URL in it."""
-    return " ".join(part for part in reason.split() if "://" not in part)
-
-
-def _filled(value: Any, known: Mapping[str, str]) -> Any:
-    """The same with all placeholders replaced. Raises KeyError for one that is not known."""
-    match value:
-        case str():
-            return Template(value).substitute(known)
-        case dict():
-            return {key: _filled(each, known) for key, each in value.items()}
-        case list():
-            return [_filled(each, known) for each in value]
-    return value
