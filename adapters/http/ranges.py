@@ -18,7 +18,7 @@ from adapters.log import LogError
 HEADERS: Final = ("Range", "If-Range", "If-None-Match")
 """What may be asked of an endpoint that answers in ranges."""
 
-_RANGE: Final = re.compile(r"\s*bytes\s*=\s*(\d*)\s*-\s*(\d*)\s*", re.ASCII).fullmatch
+_RANGE: Final = re.compile(r"\s*bytes\s*=\s*(\d{0,18})\s*-\s*(\d{0,18})\s*", re.ASCII).fullmatch
 
 SAFE: Final[Mapping[str, str]] = {
     "X-Content-Type-Options": "nosniff",

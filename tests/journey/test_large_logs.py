@@ -22,6 +22,7 @@ from adapters.asking import asking
 from adapters.codec import Codec
 from adapters.credentials import AttemptOf, Credentials
 from adapters.postgres.connection import Address, open_pool
+from adapters.postgres.leases import leasing
 from adapters.postgres.log import open_log
 from adapters.postgres.tokens import signing_key
 from adapters.postgres.views.view import address_of
@@ -123,10 +124,14 @@ async def claimed(address: Address, ticket: str) -> AsyncIterator[tuple[int, str
         open_log(address, Codec(DECIDERS)) as log,
         asking(log) as asker,
         open_pool(address_of(address, "access"), 1) as pool,
+        leasing(address, 1) as leases,
     ):
         command = Claim(task="A", worker="w1", request=uuid4().hex)
         answer = await asker.ask(Submitted(uuid4(), f"ticket/{ticket}", command, "w1"))
         assert answer.refusal is None
+        async with asyncio.timeout(PATIENCE):
+            while not await leases.present(ticket, answer.version):
+                await asyncio.sleep(0.01)
         credentials = Credentials(await signing_key(pool, "attempts"))
         yield answer.version, credentials.make(AttemptOf(ticket, answer.version, "A", "w1"))
 
