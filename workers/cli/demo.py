@@ -1,6 +1,7 @@
 """`turnstile demo`: the story in a terminal, or as plain lines where there is none."""
 
 import asyncio
+import re
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from adapters.config import Config
+from projections.history import Row
 from workers import logs
 from workers.cli import configuration, main, run
 from workers.cli.history import row_of
@@ -67,7 +69,9 @@ async def _demo(config: Config, keep: bool) -> None:
     if keep:
         _tell_kept(screen, config, shown)
     if not all(check.holds for check in shown.checks):
-        _fail("it is not what it must be; see the crosses", shown.logs)
+        _fail(
+            "it is not what it must be; see the crosses", {**shown.logs, **_failed(shown.outcome)}
+        )
     screen.title(f"All of it in {screen.seconds:.1f} s. Where to look next")
     for what, why in NEXT:
         screen.plain(f"  {what:<27} {why}")
@@ -77,8 +81,7 @@ def _tell(screen: Screen, outcome: Outcome) -> None:
     ticket = outcome.ticket.ticket
     screen.title(f"turnstile history {ticket}")
     rows = [row_of(event) for event in outcome.events]
-    # What was asked for stands in the workflow.
-    screen.tell_history([replace(row, details=()) if row.version == 1 else row for row in rows])
+    screen.tell_history([_shortened(row) for row in rows])
     screen.title(f"turnstile results --ticket {ticket}")
     for result in reversed(outcome.results):
         seconds = "" if result.duration is None else f"{result.duration:.1f} s"
@@ -91,10 +94,25 @@ def _tell(screen: Screen, outcome: Outcome) -> None:
     screen.lines(outcome.log_of("slowest").splitlines()[-END:])
 
 
+def _shortened(row: Row) -> Row:
+    """Without what stands in the workflow, and the ids of requests."""
+    what = re.sub(", request [0-9a-f-]{36}", "", row.what)
+    return replace(row, what=what, details=() if row.version == 1 else row.details)
+
+
 def _artifacts(outcome: Outcome) -> Iterator[str]:
     for attempt in outcome.attempts:
         for one in outcome.artifacts.get(attempt.token, ()):
             yield f"{attempt.task}/{one.name:<12}  {one.size:>7} bytes  {one.digest[:23]}…"
+
+
+def _failed(outcome: Outcome) -> Mapping[str, Sequence[str]]:
+    """The ends of the logs of tasks that should have passed."""
+    return {
+        f"the log of {task.task}": outcome.log_of(task.task).splitlines()[-2 * END :]
+        for task in outcome.tasks
+        if task.required and task.state != "passed"
+    }
 
 
 def _tell_kept(screen: Screen, config: Config, shown: Shown) -> None:

@@ -132,7 +132,7 @@ _STATES: Final = {"lease_lost": "waits", "task_retried": "waits"}
 def _who(word: str, change: Change) -> str:
     if word == "task_claimed":
         return str(change.data["worker"])
-    if word == "ticket_opened":
+    if word == "opened":
         return "author"
     if word in ("tasks_ready", "lease_lost") or word in ENDS:
         return "ticket"
@@ -143,7 +143,7 @@ def _sentence(word: str, data: Mapping[str, Any], head: Head) -> str:
     """What one sees of an event; nothing of what goes without saying."""
     task, reason = data.get("task"), data.get("reason", "")
     match word:
-        case "ticket_opened":
+        case "opened":
             names = ", ".join(one["name"] for one in data["tasks"])
             return f"opens the ticket for {head.revision[:8]}: {names}"
         case "task_claimed":
@@ -154,7 +154,7 @@ def _sentence(word: str, data: Mapping[str, Any], head: Head) -> str:
             optional = " (it is optional)" if task == "short" else ""
             return f"{task} failed{optional}: {reason}"
         case "task_retried":
-            return f"cannot fetch {task}’s sources: …{reason[-53:]}"
+            return f"has no sources for {task}, which is tried again: …{reason[-23:]}"
         case "lease_lost":
             return f"{task} waits again: {reason}"
         case "tasks_ready":
