@@ -7,6 +7,7 @@ attempt passes elsewhere.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
@@ -60,6 +61,7 @@ class Story:
         self._stage = stage
         self._tell = stage.tell
         self._states: dict[str, str] = {}
+        self._attempts: Counter[str] = Counter()
         self._claimed: asyncio.Future[tuple[str, int]] = asyncio.get_running_loop().create_future()
 
     async def tell(self) -> Outcome:
@@ -118,9 +120,10 @@ class Story:
             if task == VICTIM and not self._claimed.done():
                 self._claimed.set_result((data["worker"], change.version))
             self._states[task] = f"on {data['worker']}"
+            self._attempts[task] += 1
         elif task:
             self._states[task] = _STATES.get(word, "")
-        if sentence := _sentence(word, data, self._head):
+        if sentence := _sentence(word, data, self._head, self._attempts[task]):
             self._tell(_who(word, change), sentence)
         under_way = (f"{name} {state}" for name, state in self._states.items() if state)
         self._stage.wait(", ".join(under_way) or "no task is under way")
@@ -139,7 +142,7 @@ def _who(word: str, change: Change) -> str:
     return change.actor.rpartition("/")[2]
 
 
-def _sentence(word: str, data: Mapping[str, Any], head: Head) -> str:
+def _sentence(word: str, data: Mapping[str, Any], head: Head, attempt: int) -> str:
     """What one sees of an event; nothing of what goes without saying."""
     task, reason = data.get("task"), data.get("reason", "")
     match word:
@@ -147,7 +150,7 @@ def _sentence(word: str, data: Mapping[str, Any], head: Head) -> str:
             names = ", ".join(one["name"] for one in data["tasks"])
             return f"opens the ticket for {head.revision[:8]}: {names}"
         case "task_claimed":
-            return f"takes {task}"
+            return f"takes {task}" if attempt == 1 else f"takes {task}: attempt {attempt}"
         case "task_passed":
             return f"{task} passed"
         case "task_failed":
