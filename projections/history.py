@@ -97,6 +97,7 @@ def duration(passed: timedelta) -> str:
 class _Attempt(Struct):
     number: int
     worker: str
+    created: str | None = None
 
 
 class History:
@@ -127,7 +128,7 @@ class History:
 
         `created` is the word of the event since which its task had waited.
         """
-        self._attempts[token] = _Attempt(number, worker)
+        self._attempts[token] = _Attempt(number, worker, created)
         self._claims[task] = number
         if created not in OPENING:
             self._before[task] = created
@@ -138,7 +139,7 @@ class History:
         if isinstance(event, e.TaskClaimed):
             self._claimed(event, recorded.originator_version)
         what, *more = self._sentence(event, recorded.originator_version).split("\n")
-        details = (*more, *self._details(event))
+        details = (*more, *self._details(event, recorded.originator_version))
         self._ended(event)
         since = None if self._last is None else recorded.time - self._last
         self._last = recorded.time
@@ -158,7 +159,8 @@ class History:
     def _claimed(self, event: e.TaskClaimed, token: int) -> None:
         known = self._attempts.get(token)
         self._claims[event.task] = known.number if known else self._claims[event.task] + 1
-        self._attempts[token] = _Attempt(self._claims[event.task], event.worker)
+        created = known.created if known else None
+        self._attempts[token] = _Attempt(self._claims[event.task], event.worker, created)
         self._under_way[event.task] = token
 
     def _ended(self, event: Event) -> None:
@@ -197,7 +199,8 @@ class History:
             case e.TasksUnheld():
                 return f"held no more: {_names(event.tasks)}{_because(event.reason)}"
             case e.TaskClaimed(task=task):
-                before = self._before.get(task)
+                before = self._attempts[version].created or self._before.get(task)
+                before = None if before in OPENING else before
                 return (
                     f"{self._attempt(task, version)} claimed for {_seconds(event.lease)}, request "
                     f"{event.request}{f', after {before}' if before else ''}"
@@ -270,7 +273,7 @@ class History:
         outcome = f", outcome {told.outcome}" if told.outcome else ""
         return f"{attempt} {end} (execution {told.execution}{outcome}){_because(told.reason)}"
 
-    def _details(self, event: Event) -> Iterator[str]:
+    def _details(self, event: Event, version: int) -> Iterator[str]:
         match event:
             case e.TicketOpened():
                 yield from _opening(event)
@@ -292,8 +295,9 @@ class History:
                 yield f"deadline {_instant(deadline)}"
             case e.TasksCancelled():
                 for task in event.tasks:
-                    if task in self._under_way:
-                        yield f"ends {self._attempt(task, self._under_way[task])}"
+                    token = self._under_way.get(task, version)
+                    if token < version:  # what is known of may be claimed only later
+                        yield f"ends {self._attempt(task, token)}"
             case _:
                 pass
         names: tuple[str, ...] = getattr(event, "tasks", ())
@@ -309,7 +313,10 @@ def tokens(events: Iterable[Recorded]) -> set[int]:
 
 
 def cancelled(events: Iterable[Recorded]) -> set[datetime]:
-    """When attempts were ended by what names their tasks only."""
+    """When attempts were ended by what names their tasks only.
+
+    Who knows no more of them than that takes two such ends of one task and instant for each other.
+    """
     return {one.time for one in events if isinstance(one.event, e.TasksCancelled)}
 
 

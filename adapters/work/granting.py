@@ -5,7 +5,7 @@ commands follow from the request, so a request that is made again gets the same.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Final, Protocol
 from uuid import UUID, uuid5
@@ -18,8 +18,8 @@ from adapters.credentials import AttemptOf, Credentials
 from adapters.log import LogError
 from adapters.postgres.claims import Claims, Detail, Key, Reservation
 from adapters.postgres.leases import Lease
+from adapters.secrets import SecretRefused, SecretsUnreadable
 from adapters.work.reporting import Reporter
-from adapters.work.secrets import SecretRefused, Secrets
 from adapters.work.words import Claimed, Input
 from domain.envelope import Answer, Submitted
 from domain.policy import KIND
@@ -46,6 +46,14 @@ class Leased(Protocol):
 
     async def of_request(self, worker: str, request: str) -> Sequence[Lease]:
         """What the worker got by a request. Raises Unavailable."""
+        ...
+
+
+class Secrets(Protocol):
+    """The secrets."""
+
+    async def of(self, project: str, names: Iterable[str]) -> Mapping[str, str]:
+        """Their values, by name. Raises SecretRefused, SecretsUnreadable."""
         ...
 
 
@@ -188,7 +196,11 @@ class Granting:
         try:
             secrets = await self._secret(detail.subject.project, spec)
         except SecretRefused as refused:
-            await self._end(ticket, task, token, worker, str(refused))
+            await self._end(ticket, task, token, worker, Execution.CONFIGURATION, refused)
+            return None
+        except SecretsUnreadable as error:
+            log.error("secrets_unreadable", ticket=ticket, task=task, error=str(error))
+            await self._end(ticket, task, token, worker, Execution.INFRASTRUCTURE, error)
             return None
         return Claimed(
             ticket=ticket,
@@ -221,9 +233,17 @@ class Granting:
         values = await self._secrets.of(project, set(names.values()))
         return {variable: values[name] for variable, name in names.items()}
 
-    async def _end(self, ticket: str, task: str, token: int, worker: str, reason: str) -> None:
-        """The task cannot run, and it is the workflow that is wrong: no runner need hear of it."""
-        report = c.Report(task=task, token=token, execution=Execution.CONFIGURATION, reason=reason)
+    async def _end(
+        self,
+        ticket: str,
+        task: str,
+        token: int,
+        worker: str,
+        execution: Execution,
+        why: Exception,
+    ) -> None:
+        """The attempt cannot run, and that is no runner's affair."""
+        report = c.Report(task=task, token=token, execution=execution, reason=str(why))
         await self._reporter.send(ticket, report, worker)
 
 

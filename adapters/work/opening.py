@@ -14,9 +14,8 @@ from adapters.postgres.connection import Address, Bell
 from adapters.postgres.leases import Leases
 from adapters.postgres.views.view import address_of
 from adapters.work.claiming import ClaimDesk
-from adapters.work.granting import Granting
+from adapters.work.granting import Granting, Secrets
 from adapters.work.presence import Known
-from adapters.work.secrets import Secrets
 
 POOL: Final = 4
 """Connections with which an API looks through the queue."""

@@ -23,6 +23,7 @@ from adapters.postgres.views.leases import open_leases
 from adapters.postgres.views.tickets import open_tickets
 from adapters.postgres.views.view import PostgresView, address_of
 from adapters.postgres.views.workers import open_workers
+from adapters.token_file import kept
 from domain.kinds import DECIDERS
 from tests.contract.places import Place, PostgresPlace
 from tests.contract.test_projector import engine_on, genesis_of
@@ -54,6 +55,7 @@ class Site:
         self.has_archive = not isinstance(place, PostgresPlace)
         self.archive = address_of(address, "history") if self.has_archive else address
         self.address = address
+        self.token = ""
 
     async def opened(self) -> Sequence[PostgresView]:
         genesis = await genesis_of(self.log)
@@ -97,6 +99,7 @@ class Site:
                     bound=bound,
                 )
             )
+            self.token = kept(data) or self.token  # the first API makes one
             api = Api(web, "127.0.0.1:0")
             serving = asyncio.create_task(api.run())
             async with asyncio.timeout(10):
@@ -105,7 +108,7 @@ class Site:
             client = await enter(httpx.AsyncClient(base_url=f"http://{api.address}", timeout=20))
             try:
                 assert web.live is not None
-                yield Served(api, client, web.live)
+                yield Served(api, client, web.live, self.token)
             finally:
                 api.stop()
                 await serving
@@ -114,10 +117,12 @@ class Site:
 class Served:
     """An API that serves."""
 
-    def __init__(self, api: Api, client: httpx.AsyncClient, live: Live) -> None:
+    def __init__(self, api: Api, client: httpx.AsyncClient, live: Live, token: str) -> None:
         self.api = api
         self.client = client
         self.live = live
+        self.token = token
+        self.url = f"http://{api.address}"
         self.port = int(api.address.rpartition(":")[2])
 
     @asynccontextmanager

@@ -296,6 +296,13 @@ def alive(mark: str) -> list[int]:
     return sorted({*found} - {os.getpid()})
 
 
+async def born(mark: str) -> None:
+    """Wait until those are there who leave their parents."""
+    async with asyncio.timeout(20):
+        while len(alive(mark)) < 7:
+            await asyncio.sleep(0.01)
+
+
 async def gone(mark: str) -> None:
     async with asyncio.timeout(20):
         while alive(mark):
@@ -340,7 +347,7 @@ async def test_nobody_who_has_left_his_parents_is_left(
     mark = unique()
     async with provider.open(workplace) as room:
         await said(room, escaping(mark))
-        assert len(alive(mark)) >= 7
+        await born(mark)
     assert [] == alive(mark)
 
 
@@ -433,7 +440,7 @@ async def test_nothing_is_left_of_a_runner_that_is_killed(
     mark = unique()
     async with a_runner(provider, tmp_path, f"{escaping(mark)} echo ready; sleep {mark}") as runner:
         assert b"ready\n" == await line(runner)
-        assert len(alive(mark)) >= 8
+        await born(mark)
         runner.kill()
         await gone(mark)
 

@@ -1,4 +1,4 @@
-"""A database of real tickets: random histories that an engine has decided, tokens, dead letters."""
+"""A database of real tickets: histories at random, workers, tokens, dead letters."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -30,6 +30,7 @@ class Furnished(Struct, frozen=True):
     tickets: list[str]
     letters: list[str]
     tokens: list[str]
+    workers: list[str]
     states: set[str]
 
 
@@ -43,8 +44,12 @@ def furnish(site: Site, tickets: int, seed: int = 7) -> Furnished:
         body = {"name": f"worker {n}", "scopes": ["read"], "days": n + 1}
         tokens.append(site.owner.post("/v1/tokens", json=body).json()["id"])
     site.owner.delete(f"/v1/tokens/{tokens[0]}").raise_for_status()
+    workers = [f"w{n}" for n in range(4)]
+    for worker in workers:
+        body = {"session": "s1", "home": "rack-2", "capabilities": {"arch": ["arm64"]}}
+        site.owner.put(f"/v1/workers/{worker}", json=body).raise_for_status()
     states = {site.seen(name, 1)["state"] for name in names}
-    return Furnished(names, letters, tokens, states)
+    return Furnished(names, letters, tokens, workers, states)
 
 
 async def _walk(site: Site, names: list[str], random: Random) -> None:

@@ -25,7 +25,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.service]
 
 CLIENT = ROOT / "adapters" / "client"
 README = (CLIENT / "README.md").read_text()
-SUBMITTING, WAITING, WATCHING, MANY, KAFKA = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+SUBMITTING, WAITING, WATCHING, MANY, WORKING, KAFKA = EXAMPLES
 PROGRAM = {
     "domain/__init__.py": "NAME = 'tower'\n",
     "adapters/__init__.py": "",
@@ -172,6 +173,13 @@ async def test_the_examples_of_its_readme_ask_for_tickets(installed: Installed, 
     assert "2500 tickets are open\n" == await site.python(installed, "-c", MANY)
 
 
+@on_the_real_api
+async def test_the_runner_of_its_readme_runs_what_waits(installed: Installed, site: Site) -> None:
+    await site.python(installed, "-c", SUBMITTING)
+    ran = [f"tower-4711 {task}: attempt 1 of shell" for task in ("build", "unit")]
+    assert ran == (await site.python(installed, "-c", WORKING)).splitlines()
+
+
 async def test_the_examples_of_its_readme_follow_them(installed: Installed, site: Site) -> None:
     assert "tower-4711 is at version 1\n" == await site.python(installed, "-c", SUBMITTING)
     watching = asyncio.ensure_future(site.python(installed, "-uc", WATCHING))
@@ -197,9 +205,14 @@ def test_types_are_checked_in_a_user_s_program(installed: Installed) -> None:
     """By the strictest rules, and what is wrong is found."""
     mypy = (sys.executable, "-m", "mypy", "--strict", "--python-executable")
     python, program = installed.bin / "python", installed.elsewhere
-    for name, text in (("submitting.py", SUBMITTING), ("waiting.py", WAITING), ("many.py", MANY)):
+    for name, text in (
+        ("submitting.py", SUBMITTING),
+        ("waiting.py", WAITING),
+        ("many.py", MANY),
+        ("working.py", WORKING),
+    ):
         (program / name).write_text(text)
-    right = ("program.py", "submitting.py", "waiting.py", "many.py")
+    right = ("program.py", "submitting.py", "waiting.py", "many.py", "working.py")
     succeed(*mypy, python, *right, cwd=program)
     (program / "wrong.py").write_text(WRONG)
     found = run(*mypy, python, "wrong.py", cwd=program).stdout

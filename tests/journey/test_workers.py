@@ -86,6 +86,7 @@ def test_what_is_no_worker_is_said_to_be_none(site: Site) -> None:
 def test_the_view_is_rebuilt_while_it_is_in_use(site: Site, worker: str) -> None:
     rebuilt = turnstile("rebuild", "workers", **site.configured())
     assert 0 == rebuilt.returncode, rebuilt.stderr
+    register(site, worker, "s1")  # nobody has heard of it meanwhile
     assert "available" == site.anybody.get(f"/v1/workers/{worker}").json()["worker"]["state"]
     drained = run(site, "worker", "drain", worker, "--json")
     assert "draining" == seen(site, worker, drained)["state"]

@@ -184,6 +184,22 @@ async def test_a_task_that_may_not_have_its_secret_is_ended_as_wrongly_configure
     assert "'signing'" in task.reason
 
 
+async def test_a_task_gets_its_secrets_and_nobody_else_does(
+    address: Address, tmp_path: Path
+) -> None:
+    file = tmp_path / "secrets.toml"
+    file.touch(0o600)
+    file.write_text('[signing]\nvalue = "hush"\nprojects = ["tow*"]\n')
+    async with real(address, tmp_path, secrets=str(file)) as api:
+        site = Site(api)
+        await site.open(ticket("9", TaskSpec("A", Run("noop", {"secrets": {"KEY": "signing"}}))))
+        runner = await site.registered("w1")
+        [one] = (await runner.claim(wait=10)).tasks
+        assert {"KEY": "hush"} == one.secrets
+        assert "hush" not in repr(one)
+        await site.close()
+
+
 async def test_what_is_to_begin_later_waits_for_its_time(site: Site) -> None:
     from datetime import UTC, datetime, timedelta
 
@@ -404,3 +420,16 @@ async def test_an_operator_takes_a_task_from_its_worker(site: Site) -> None:
         assert 404 == (await operator.post("/v1/tickets/9/attempts/77/revoke")).status_code
     [answer] = await runner.report([passed(one)])
     assert isinstance(answer, Rejected)
+
+
+# ---------------------------------------------------------------------------------- when it stops
+
+
+async def test_who_waits_is_answered_when_the_api_stops(address: Address, tmp_path: Path) -> None:
+    async with real(address, tmp_path) as api:
+        site = Site(api)
+        runner = await site.registered("w1")
+        waiting = asyncio.create_task(runner.claim(wait=25))
+        await asyncio.sleep(0.2)
+    assert () == (await waiting).tasks
+    await site.close()

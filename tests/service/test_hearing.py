@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
+from adapters.client import WorkerClient
 from adapters.log import Unavailable
 from adapters.postgres.connection import Address, open_pool
 from adapters.postgres.views.view import address_of
@@ -75,3 +76,16 @@ async def test_what_cannot_be_noted_is_noted_when_it_can(monkeypatch: pytest.Mon
             await noted.wait()
         running.cancel()
     assert ["not_hearing", "not_hearing"] == [one["event"] for one in said]
+
+
+async def test_a_runner_that_registers_has_been_heard_of(address: Address, tmp_path: Path) -> None:
+    async with real(address, tmp_path) as api, open_pool(address_of(address, "leases"), 1) as pool:
+        host, port = api.address
+        async with WorkerClient(
+            f"http://{host}:{port}", api.token, worker="w1", session="s1"
+        ) as runner:
+            await runner.register("rack-2")
+            await pool.execute("UPDATE heard SET at = '-infinity'")
+            await runner.register("rack-2")  # which changes nothing else
+        [heard] = await pool.fetch("SELECT worker, session, at > '-infinity' FROM heard")
+        assert ("w1", "s1", True) == tuple(heard)

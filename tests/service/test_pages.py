@@ -112,7 +112,7 @@ async def test_figures_are_in_the_text_format_and_their_labels_have_a_bound(
         } == requests
         assert [1] == [one.value for one in families["turnstile_streams"].samples]
         lags = families["turnstile_partition_lag"].samples
-        courses = product(("engine", "tickets", "workers", "leases"), ("0", "1"))
+        courses = product(("engine", "tickets", "leases", "workers"), ("0", "1"))
         assert set(courses) == {(one.labels["of"], one.labels["partition"]) for one in lags}
 
 

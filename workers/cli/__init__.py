@@ -29,6 +29,7 @@ SECTIONS: Final = {
         "runner": "runner",
     },
     "Tickets": {
+        "run": "run",
         "init": "init",
         "submit": "submit",
         "tickets": "tickets",

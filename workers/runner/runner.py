@@ -22,6 +22,7 @@ from adapters.client import (
     Returned,
     Started,
     WorkerClient,
+    WorkerState,
     errors,
 )
 from workers.runner.delivery import Delivery
@@ -243,7 +244,10 @@ class Runner:
         tries = 0
         while True:
             try:
-                return (await self._desk.claim(tasks, wait=wait, request=request)).tasks
+                claims = await self._desk.claim(tasks, wait=wait, request=request)
+                if claims.state == WorkerState.DRAINING and not claims.tasks:
+                    await asyncio.sleep(self._beat)  # somebody has it drain: it is told at once
+                return claims.tasks
             except errors.Unanswered as error:
                 log.warning("service_away", reason=str(error))
             except errors.Refused as error:
