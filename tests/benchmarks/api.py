@@ -1,14 +1,17 @@
-"""The HTTP API, in this process: what it takes to ask it, client and all."""
+"""The HTTP API: in this process, for what it takes to ask it, client and all; or in its own."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from time import perf_counter
 from typing import Any
 
 import httpx
+from msgspec import Struct
 from msgspec.structs import replace
 
+from adapters.token_file import kept
 from tests.benchmarks.system import System
 from workers.compose import Service, assemble, views_of
 
@@ -46,3 +49,27 @@ async def seconds(ask: Callable[[], Awaitable[object]]) -> float:
     began = perf_counter()
     await ask()
     return perf_counter() - began
+
+
+class Served(Struct, frozen=True):
+    """Where a process of the role `api` is asked, and the token that may do everything."""
+
+    url: str
+    token: str
+
+
+LISTENS = re.compile(rb'"event":"api_listens".*?"address":"([^"]+)"|"address":"([^"]+)".*?listens')
+PATIENCE = 30.0
+"""Seconds in which it is to listen."""
+
+
+async def served(system: System) -> Served:
+    """Where the system's own API listens, as soon as it does."""
+    log = system.folder / "api-0.log"
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            found = LISTENS.search(log.read_bytes())
+            token = kept(system.environment["TURNSTILE_DATA"])
+            if found is not None and token is not None:
+                return Served(f"http://{(found[1] or found[2]).decode()}", token)
+            await asyncio.sleep(0.02)
