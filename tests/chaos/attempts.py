@@ -34,9 +34,14 @@ def check_attempts(histories: Histories, tickets: Iterable[Ticket]) -> None:
         )
 
 
-def lost(histories: Histories) -> int:
-    """How many attempts nobody has reported."""
-    return sum(isinstance(one.event, LOST) for events in histories.of.values() for one in events)
+def lost(histories: Histories) -> Counter[str]:
+    """How many attempts nobody has reported, by the reason."""
+    return Counter(
+        f"{type(one.event).__name__}: {one.event.reason}"
+        for events in histories.of.values()
+        for one in events
+        if isinstance(one.event, LOST)
+    )
 
 
 def last_ones(histories: Histories, ticket: Ticket) -> Iterator[e.TaskPassed | e.TaskFailed]:

@@ -77,11 +77,11 @@ class Crews:
         """How often one of a role has begun its work."""
         return len(self.roles[role].said(self.roles[role].begins))
 
-    async def all_begun(self) -> None:
-        """Wait until every one has begun."""
+    async def all_begun(self, *roles: str) -> None:
+        """Wait until every one of these roles has begun."""
         await until(
-            lambda: all(self.begun(role) >= count for role, count in self.counts.items()),
-            lambda: {role: self.begun(role) for role in self.counts},
+            lambda: all(self.begun(role) >= self.counts[role] for role in roles),
+            lambda: {role: self.begun(role) for role in roles},
         )
 
     async def stop(self) -> None:
@@ -101,9 +101,11 @@ async def crews(
     """All roles, at work; whatever happens, nothing of them is left."""
     found = Crews(servers, folder, counts, slots)
     async with AsyncExitStack() as stack:
-        for crew in found.roles.values():
+        for role, crew in found.roles.items():
+            if role == RUNNER:  # the API makes their token
+                await found.all_begun("api")
             await stack.enter_async_context(crew)
-        await found.all_begun()
+        await found.all_begun(*counts)
         try:
             yield found
         except BaseException:

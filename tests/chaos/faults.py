@@ -5,6 +5,7 @@ import random
 import signal
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 
 from tests.chaos.crews import RUNNER, Crews
 from tests.chaos.progress import until
@@ -43,6 +44,7 @@ class Faults:
         for n, kind in enumerate(self.deck()):
             await next_one(n)
             self.struck[kind] += 1
+            print(f"  {datetime.now(UTC):%H:%M:%S.%f} {kind}")
             if kind == PAUSE:
                 await self._pause()
             else:

@@ -160,8 +160,8 @@ async def test_whoever_is_killed_every_ticket_comes_to_what_its_tasks_say(
     if len(KINDS) <= FAULTS:
         assert set(KINDS) == set(faults.struck)
     print(
-        f"  faults: {faults.told()}\n  all ended {seconds:.1f} s after the last; "
-        f"{lost(histories)} attempts were lost, {sum(map(len, events.values()))} events"
+        f"  faults: {faults.told()}\n  all ended {seconds:.1f} s after the last, "
+        f"{sum(map(len, events.values()))} events\n  attempts lost: {dict(lost(histories))}"
     )
 
 

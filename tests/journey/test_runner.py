@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import pytest
 
 from adapters.client import Outcome, Reported
-from tests.journey.command import PATIENCE, TURNSTILE, environment, processes
+from tests.journey.command import PATIENCE, TURNSTILE, environment, processes, turnstile
 from tests.journey.running import Site, opening, running
 from workers.runner.delivery import Kept, Reports
 from workers.runner.home import home as home_of
@@ -283,6 +283,24 @@ def test_a_ticket_that_is_cancelled_ends_its_processes(
     until(lambda: len(processes(runner.home)) >= 3)
     floor.site.owner.post(f"/v1/tickets/{ticket}/cancel", json={})
     until(lambda: not [one for one in processes(runner.home) if "sleep" in one])
+
+
+def test_a_task_that_is_taken_from_its_worker_is_run_again(
+    floor: Floor, ticket: str, name: str
+) -> None:
+    go = floor.folder / "go"
+    wait = shell(command=f"[ -e {go} ] || (touch {go}; sleep 600)")
+    floor.open(ticket, name, [{"name": "unit", **wait}])
+    floor.start(name)
+    floor.at_work(ticket, "unit")
+    until(go.exists)
+    done = turnstile("revoke", ticket, "unit", "--reason", "it hangs", **floor.site.settings())
+    assert f"{ticket}: unit is taken from its worker\n" == done.stdout
+    assert "passed" == floor.ended(ticket)["state"]
+    assert {"unit": ("passed", 2)} == floor.states(ticket)
+    assert "claim_revoked" in floor.happened(ticket)
+    again = turnstile("revoke", ticket, "unit", **floor.site.settings())
+    assert (73, "turnstile: nobody has task") == (again.returncode, again.stderr[:26])
 
 
 def test_nothing_is_left_of_a_runner_that_is_killed(floor: Floor, ticket: str, name: str) -> None:
