@@ -76,4 +76,3 @@ class Faults:
     def told(self) -> str:
         """What was done, for people."""
         return ", ".join(f"{kind} {count}" for kind, count in sorted(self.struck.items()))
-
