@@ -17,6 +17,7 @@ Refused
     ├── NotAllowedNow     the task's state does not permit it
     ├── NameTaken         another machine works under the worker's name
     ├── SupersededSession a newer process has taken the worker over
+    ├── NotRegistered     who asks as this worker is to register first
     ├── WorkerIsGone
     ├── TooLate           nobody waits for the answer any more
     └── Quarantined

@@ -313,7 +313,10 @@ def tokens(events: Iterable[Recorded]) -> set[int]:
 
 
 def cancelled(events: Iterable[Recorded]) -> set[datetime]:
-    """When attempts were ended by what names their tasks only."""
+    """When attempts were ended by what names their tasks only.
+
+    Who knows no more of them than that takes two such ends of one task and instant for each other.
+    """
     return {one.time for one in events if isinstance(one.event, e.TasksCancelled)}
 
 

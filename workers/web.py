@@ -28,6 +28,7 @@ from adapters.http.log_stream import LogsMoved
 from adapters.http.logs import LogDesk, LogLimits
 from adapters.http.metrics import Metrics
 from adapters.http.progress import Looking
+from adapters.http.ranges import Downloads
 from adapters.http.tickets import TicketReading
 from adapters.http.tokens import TokenDesk
 from adapters.http.work import WorkDesk, take_over
@@ -148,7 +149,7 @@ async def open_web(
         logs = Logs(said, objects, places.logs.channel("logs"))
         moved = LogsMoved(live.bell, logs.channel)
         limits = LogLimits(usual=config.log_limit, most=config.log_most)
-        present = leases.present
+        present, downloads = leases.present, Downloads()
         endpoints = (
             *awaiting(reading.endpoints(), live.positions),
             *TicketCommands(asker).endpoints(),
@@ -158,8 +159,8 @@ async def open_web(
             ).endpoints(),
             *WorkDesk(asker, work.desk, work.claims, leases).endpoints(),
             *Streaming(live.hub, live.positions, log).endpoints(),
-            *LogDesk(logs, attempts, present, live.hub, moved, limits).endpoints(),
-            *ArtifactDesk(objects, attempts, present, config.artifact_limit).endpoints(),
+            *LogDesk(logs, attempts, present, live.hub, moved, downloads, limits).endpoints(),
+            *ArtifactDesk(objects, attempts, present, downloads, config.artifact_limit).endpoints(),
             *DeadLetterDesk(letters).endpoints(),
             *TokenDesk(tokens).endpoints(),
             *automaton.endpoints(),

@@ -157,7 +157,7 @@ class AttemptClient:
             try:
                 return await asking()
             except Refused as refused:
-                if refused.problem.status not in LATER and refused.problem.status != _SLOW:
+                if refused.problem.status not in (*LATER, *_AGAIN):
                     raise
                 at_least, reason = refused.retry_after, str(refused)
             except httpx.TransportError as error:
@@ -167,7 +167,8 @@ class AttemptClient:
 
 
 _BYTES: Final = {"content-type": "application/octet-stream"}
-_SLOW: Final = 408
+_AGAIN: Final = (408, 429)
+"""Statuses that may be others in a moment, beside those of a server that is away."""
 
 
 async def _read(file: Path) -> AsyncIterator[bytes]:

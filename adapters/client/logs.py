@@ -51,7 +51,7 @@ async def pieces(connection: Connection, of: str, start: int = 0) -> AsyncGenera
         except Refused as refused:
             if refused.problem.status == NO_PART:
                 return
-            if refused.problem.status not in LATER:
+            if refused.problem.status not in LATER and not isinstance(refused, TooMany):
                 raise
             at_least, reason = refused.retry_after, str(refused)
         except httpx.TransportError as error:

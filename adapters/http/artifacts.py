@@ -1,7 +1,9 @@
 """Endpoints of artifacts: files that tasks leave, each once, under the digest of what is in it."""
 
+import asyncio
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from hashlib import sha256
 from typing import Final
 from urllib.parse import quote
@@ -13,7 +15,7 @@ from starlette.responses import Response
 from adapters.http.attempts import Present, at_work, no_attempt, token_of
 from adapters.http.endpoint import Asked, Endpoint, Raw, Text
 from adapters.http.problems import Refusal
-from adapters.http.ranges import HEADERS, Ranged
+from adapters.http.ranges import HEADERS, Downloads, Ranged
 from adapters.objects import NoObject, Objects
 from adapters.postgres.views.attempts import AttemptQueries
 from domain.errors import Invalid
@@ -21,6 +23,12 @@ from domain.ticket.words import Artifact
 from projections.queries import Page
 
 MEDIA: Final = "application/octet-stream"
+
+UPLOADS: Final = 16
+"""Artifacts that come in at the same time: each takes some parts' memory."""
+
+PATIENCE: Final = 10.0
+"""Seconds for which one that comes in waits for its turn."""
 
 _DIGEST: Final = re.compile(r"sha256:([0-9a-f]{64})", re.ASCII).fullmatch
 
@@ -32,16 +40,44 @@ class Stored(Struct, frozen=True):
     size: int
 
 
+class Checked:
+    """A body as it comes, of which the end is only there if it is what the digest says."""
+
+    def __init__(self, body: AsyncIterator[bytes], hex_: str) -> None:
+        self.size = 0
+        """Bytes that have come."""
+        self._body = body
+        self._hex = hex_
+
+    async def parts(self) -> AsyncIterator[bytes]:
+        """Its parts. Raises Invalid behind the last of them if it is something else."""
+        hashed = sha256()
+        async for part in self._body:
+            hashed.update(part)
+            self.size += len(part)
+            yield part
+        if hashed.hexdigest() != self._hex:
+            reason = f"what was sent has the digest sha256:{hashed.hexdigest()}"
+            raise Invalid(field="digest", reason=reason)
+
+
 class ArtifactDesk:
     """Takes artifacts in and gives them out; at most *limit* bytes each."""
 
     def __init__(
-        self, objects: Objects, attempts: AttemptQueries, present: Present, limit: int
+        self,
+        objects: Objects,
+        attempts: AttemptQueries,
+        present: Present,
+        downloads: Downloads,
+        limit: int,
     ) -> None:
         self._objects = objects
         self._attempts = attempts
         self._present = present
+        self._downloads = downloads
         self._limit = limit
+        self._turn = asyncio.Semaphore(UPLOADS)
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """By digest, and by attempt."""
@@ -67,7 +103,7 @@ class ArtifactDesk:
                 media=MEDIA,
                 ranges=True,
                 for_attempts=True,
-                problems=(404, 416),
+                problems=(404, 416, 429),
             ),
             Endpoint(
                 "GET",
@@ -86,7 +122,7 @@ class ArtifactDesk:
                 headers=HEADERS,
                 media=MEDIA,
                 ranges=True,
-                problems=(404, 416),
+                problems=(404, 416, 429),
             ),
         )
 
@@ -99,21 +135,25 @@ class ArtifactDesk:
         hex_ = _hex(digest)
         size = await self._objects.size(_object(hex_))
         if size is None:
-            size = 0
-
-            async def checked() -> AsyncIterator[bytes]:
-                nonlocal size
-                hashed = sha256()
-                async for part in body:
-                    hashed.update(part)
-                    size += len(part)
-                    yield part
-                if hashed.hexdigest() != hex_:
-                    reason = f"what was sent has the digest sha256:{hashed.hexdigest()}"
-                    raise Invalid(field="digest", reason=reason)
-
-            await self._objects.put(_object(hex_), checked())
+            checked = Checked(body, hex_)
+            async with self._in_turn():
+                await self._objects.put(_object(hex_), checked.parts())
+            size = checked.size
         return Stored(digest, size)
+
+    @asynccontextmanager
+    async def _in_turn(self) -> AsyncIterator[None]:
+        """One of those that may come in at the same time. Raises Refusal if it takes too long."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self._turn.acquire()
+        except TimeoutError as error:
+            detail = f"{UPLOADS} artifacts are on their way to this server, and no more."
+            raise Refusal(503, "busy", detail, headers={"Retry-After": "1"}) from error
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     async def artifact(
         self,
@@ -174,6 +214,7 @@ class ArtifactDesk:
                 return
 
         return Ranged(
+            self._downloads,
             read,
             size,
             f'"{digest}"',

@@ -11,7 +11,7 @@ from adapters.http.live.hub import Hub
 from adapters.http.live.response import MEDIA as EVENTS
 from adapters.http.log_stream import HEADER, LogEvents, LogPart, LogsMoved, position
 from adapters.http.problems import Problem, Refusal
-from adapters.http.ranges import HEADERS, Ranged
+from adapters.http.ranges import HEADERS, Downloads, Ranged
 from adapters.postgres.logs import CHUNK, Logs, LogState, OutOfPlace, TooLong
 from adapters.postgres.views.attempts import AttemptQueries
 from domain.errors import TooLarge
@@ -67,6 +67,7 @@ class LogDesk:
         present: Present,
         hub: Hub,
         moved: LogsMoved,
+        downloads: Downloads,
         limits: LogLimits,
     ) -> None:
         self._logs = logs
@@ -74,6 +75,7 @@ class LogDesk:
         self._present = present
         self._hub = hub
         self._moved = moved
+        self._downloads = downloads
         self._limits = limits
 
     def endpoints(self) -> tuple[Endpoint, ...]:
@@ -101,7 +103,7 @@ class LogDesk:
                 headers=HEADERS,
                 media=MEDIA,
                 ranges=True,
-                problems=(404, 416),
+                problems=(404, 416, 429),
             ),
             Endpoint(
                 "GET",
@@ -123,7 +125,7 @@ class LogDesk:
                 headers=HEADERS,
                 media=MEDIA,
                 ranges=True,
-                problems=(404, 416),
+                problems=(404, 416, 429),
             ),
         )
 
@@ -133,8 +135,8 @@ class LogDesk:
         """Append what continues the log, or is there already. Raises Refusal and TooLarge."""
         attempt = await at_work(asked, self._present)
         given = attempt.ticket, attempt.token, attempt.task, query.start, body
-        state = await self._logs.state(attempt.ticket, attempt.token)
-        most = state.most if state else await self._most(attempt.ticket, attempt.task)
+        # How long it may be is known of a log that is there.
+        most = 0 if query.start else await self._most(attempt.ticket, attempt.task)
         try:
             state = await self._logs.append(*given, last=query.last, most=most)
         except OutOfPlace as error:
@@ -189,6 +191,7 @@ class LogDesk:
 
         range_, if_range, if_none_match = asked
         return Ranged(
+            self._downloads,
             read,
             state.size,
             # Of an attempt's log there is but one that is so long.

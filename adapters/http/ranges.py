@@ -18,7 +18,7 @@ from adapters.log import LogError
 HEADERS: Final = ("Range", "If-Range", "If-None-Match")
 """What may be asked of an endpoint that answers in ranges."""
 
-_RANGE: Final = re.compile(r"\s*bytes\s*=\s*(\d*)\s*-\s*(\d*)\s*", re.ASCII).fullmatch
+_RANGE: Final = re.compile(r"\s*bytes\s*=\s*(\d{0,18})\s*-\s*(\d{0,18})\s*", re.ASCII).fullmatch
 
 SAFE: Final[Mapping[str, str]] = {
     "X-Content-Type-Options": "nosniff",
@@ -27,7 +27,33 @@ SAFE: Final[Mapping[str, str]] = {
 }
 """What somebody's task has written is no page of ours, whatever it looks like."""
 
+DOWNLOADS: Final = 64
+"""Answers of this kind that a process gives at the same time: each holds a piece in memory."""
+
 log = structlog.get_logger()
+
+
+class Downloads:
+    """Counts answers under way; at most so many."""
+
+    def __init__(self, most: int = DOWNLOADS) -> None:
+        self._most = most
+        self._count = 0
+
+    def admit(self) -> None:
+        """One more, which must be left. Raises Refusal if there are too many."""
+        if self._count >= self._most:
+            raise Refusal(
+                429,
+                "too-many",
+                f"This server gives {self._most} such answers, and no more.",
+                headers={"Retry-After": "1"},
+            )
+        self._count += 1
+
+    def leave(self) -> None:
+        """One is over."""
+        self._count -= 1
 
 
 class Part(Struct, frozen=True):
@@ -71,6 +97,7 @@ class Ranged(Response):
 
     def __init__(
         self,
+        downloads: Downloads,
         read: Callable[[int, int], AsyncGenerator[bytes, None]],
         size: int,
         tag: str,
@@ -82,10 +109,12 @@ class Ranged(Response):
         headers: Mapping[str, str] | None = None,
     ) -> None:
         told = {"ETag": tag, "Accept-Ranges": "bytes", **SAFE, **(headers or {})}
+        self._downloads = downloads
         self._read = read
         self._part = Part(0, 0)
         if if_none_match is not None and _is_among(tag, if_none_match):
             super().__init__(None, 304, told)
+            downloads.admit()
             return
         part = part_of(size, tag, range_, if_range)
         self._part = part or Part(0, size)
@@ -95,20 +124,22 @@ class Ranged(Response):
         # Without a charset, of which nobody knows anything.
         told["Content-Type"] = media
         super().__init__(None, 206 if part is not None else 200, told)
+        downloads.admit()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it; who takes nothing for some time is not waited for."""
         is_asked = scope["method"] != "HEAD" and self._part.end > self._part.start
-        await send(
-            {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
-        )
-        if is_asked:
-            try:
+        start = {"type": "http.response.start", "status": self.status_code}
+        try:
+            await send({**start, "headers": self.raw_headers})
+            if is_asked:
                 await self._send(send)
-            except (TimeoutError, LogError) as error:
-                # It has begun, so that it is not whole can only be told by the connection.
-                log.warning("answer_broken_off", error=str(error) or "nobody takes it")
-                return
+        except (TimeoutError, LogError) as error:
+            # It has begun, so that it is not whole can only be told by the connection.
+            log.warning("answer_broken_off", error=str(error) or "nobody takes it")
+            return
+        finally:
+            self._downloads.leave()
         await send(_body(b"", more=False))
 
     async def _send(self, send: Send) -> None:

@@ -93,7 +93,8 @@ async def test_nobody_loses_an_attempt_because_the_service_was_away(
     folder.mkdir()
     heard = Heard()
     async with (
-        site(log, folder, 1) as servers, servers.open() as view,
+        site(log, folder, 1) as servers,
+        servers.open() as view,
         crews(servers, folder, COUNTS, SLOTS) as all_roles,
         listening(all_roles.url, heard),
         over_http(all_roles.url, all_roles.token) as http,

@@ -41,8 +41,11 @@ TICKETS: Final = 24
 ENDLESS: Final = "/stream$"
 """What has no end is asked for by tests of its own."""
 
-OF_ATTEMPTS: Final = re.compile("^(PUT .*/log|PUT /v1/artifacts/.*|GET .*/artifacts.*|GET .*/log)$")
-"""What an attempt has said and left is answered in tests of their own: nobody has furnished any."""
+OF_ATTEMPTS: Final = re.compile(
+    "^(PUT .*/log|PUT /v1/artifacts/.*|GET .*/artifacts.*|GET .*/log"
+    "|POST .*/attempts/.*|POST .*/(claims|heartbeat))$"
+)
+"""What is asked for an attempt, or in a worker's session, is answered in tests of their own."""
 
 PLACE: Final = re.compile(r"[0-9]{1,4}:[0-9]{1,19}").fullmatch
 

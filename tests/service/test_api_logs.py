@@ -193,6 +193,15 @@ async def test_the_stream_of_an_attempt_that_said_nothing_ends_with_it(site: Sit
         assert b"" == await whole(site.people.log("t", attempt.token, follow=True))
 
 
+async def test_there_are_so_many_streams_and_no_more(address: Address, tmp_path: Path) -> None:
+    async with at_work(address, tmp_path / "data", streams=1) as site, site.attempt() as attempt:
+        await attempt.own.append_log(0, b"one")
+        stream = f"{attempt.log}/stream"
+        async with site.anybody.stream("GET", stream) as first:
+            assert 200 == first.status_code
+            assert (429, "too-many", None) == problem(await site.anybody.get(stream))
+
+
 async def test_a_shipper_ships_to_the_api(site: Site) -> None:
     async with site.attempt() as attempt:
         limit = (await attempt.own.append_log(0, b"")).limit

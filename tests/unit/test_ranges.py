@@ -22,7 +22,11 @@ def test_one_range_is_a_part(asked: str, part: Part) -> None:
 
 
 @pytest.mark.parametrize(
-    "asked", [None, "", "bytes=3-1", "bytes=0-1,3-4", "lines=1-2", "bytes=-", "bytes=\u0663-"]
+    "asked",
+    [
+        *(None, "", "bytes=3-1", "bytes=0-1,3-4", "lines=1-2", "bytes=-", "bytes=\u0663-"),
+        f"bytes={'9' * 5000}-",
+    ],
 )
 def test_what_is_not_understood_is_as_if_it_were_not_said(asked: str | None) -> None:
     assert part_of(10, '"tag"', asked, None) is None

@@ -31,6 +31,7 @@ SECTIONS: Final = {
         "runner": "runner",
     },
     "Tickets": {
+        "run": "run",
         "init": "init",
         "submit": "submit",
         "tickets": "tickets",
@@ -46,6 +47,7 @@ SECTIONS: Final = {
         "rerun": "steering",
         "hold": "steering",
         "priority": "steering",
+        "revoke": "steering",
     },
     "Operation": {
         "doctor": "doctor",

@@ -89,7 +89,7 @@ def runner(
         slots=slots,
         capabilities=capabilities,
         provider=provider,
-        environment=_environment(environment),
+        environment=environment_of(environment),
         once=once,
         wait=wait,
         drain=drain,
@@ -115,7 +115,7 @@ _MAKE_TOKEN: Final = (
 )
 
 
-def _environment(given: Sequence[tuple[str, str | None]]) -> dict[str, str]:
+def environment_of(given: Sequence[tuple[str, str | None]]) -> dict[str, str]:
     """What tasks have; what has no value is handed on, if it is there."""
     return {
         name: os.environ[name] if value is None else value

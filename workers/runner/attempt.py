@@ -5,6 +5,7 @@ ended, it is the infrastructure's, unless the workflow itself is wrong.
 """
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,7 @@ from msgspec.structs import replace
 
 from adapters.client import AttemptClient, Claimed, Reported, errors
 from adapters.execution.errors import ExecutionError
+from adapters.execution.marks import marks
 from adapters.execution.provider import Provider, Room, Workplace
 from adapters.sources import NotFetched, fetch
 from domain.errors import Invalid
@@ -96,15 +98,6 @@ class _Attempt:
         tree, private = place / "work", place / "private"
         for folder in (tree, private):
             folder.mkdir()
-        try:
-            await self._bring(tree, shipper)
-            directory = place_of(shell, tree)
-        except NotFetched as error:
-            return Told(execution=error.execution, reason=error.reason)
-        except Invalid as error:
-            return Told(execution=Execution.CONFIGURATION, reason=str(error))
-        except (errors.TurnstileError, Unfit, OSError) as error:
-            return Told(execution=Execution.INFRASTRUCTURE, reason=f"inputs: {error}")
         workplace = Workplace(
             directory=tree,
             private=private,
@@ -114,6 +107,15 @@ class _Attempt:
             network=shell.network,
         )
         try:
+            await self._bring(workplace, shipper)
+            directory = place_of(shell, tree)
+        except NotFetched as error:
+            return Told(execution=error.execution, reason=error.reason)
+        except Invalid as error:
+            return Told(execution=Execution.CONFIGURATION, reason=str(error))
+        except (errors.TurnstileError, Unfit, OSError) as error:
+            return Told(execution=Execution.INFRASTRUCTURE, reason=f"inputs: {error}")
+        try:
             async with self._tools.provider.open(workplace) as room:
                 self._started()
                 told = await self._run(room, directory, steps, shipper)
@@ -121,14 +123,15 @@ class _Attempt:
             return Told(execution=Execution.INFRASTRUCTURE, reason=str(error))
         return await self._with_artifacts(told, directory, shell, shipper)
 
-    async def _bring(self, tree: Path, shipper: Shipper) -> None:
+    async def _bring(self, workplace: Workplace, shipper: Shipper) -> None:
         """The sources, and the artifacts of other tasks."""
-        order = self._order
+        order, tree = self._order, workplace.directory
         await fetch(
             msgspec.convert(msgspec.to_builtins(order.spec.sources), tuple[Source, ...]),
             tree,
             mirrors=self._tools.home.mirrors,
             tell=shipper.write,
+            environment={**os.environ, **marks(workplace)},
             deadline=asyncio.get_running_loop().time() + order.spec.timeouts.start,
         )
         await place(self._client, order.inputs, tree)

@@ -1,5 +1,6 @@
 """A runner put together: its home, its client of the service, and what it runs attempts with."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
@@ -13,6 +14,7 @@ from adapters.execution.marks import adopt, sweep
 from adapters.execution.process import ProcessProvider
 from adapters.execution.provider import Provider
 from adapters.execution.sandbox import SandboxProvider
+from adapters.sources import prune
 from workers.runner.attempt import Tools, execute
 from workers.runner.delivery import Delivery, Kept, Reports, deliver_left
 from workers.runner.home import Home, home
@@ -55,8 +57,9 @@ async def open_runner(settings: Settings) -> AsyncIterator[Runner]:
     """
     with home(settings.directory) as held:
         adopt()
-        sweep(held.id)
+        await asyncio.to_thread(sweep, held.id)
         held.clear()
+        await prune(held.mirrors)
         reports = Reports(held.reports)
         await deliver_left(reports, partial(_tell, settings.url))
         async with WorkerClient(
@@ -84,7 +87,7 @@ async def open_runner(settings: Settings) -> AsyncIterator[Runner]:
 
 def _provider(settings: Settings, held: Home) -> Provider:
     if settings.provider == "sandbox":
-        return SandboxProvider(hidden=[held.path])
+        return SandboxProvider(hidden=[held.path], shown=[held.mirrors])
     return ProcessProvider()
 
 

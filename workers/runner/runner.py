@@ -23,6 +23,7 @@ from adapters.client import (
     Returned,
     Started,
     WorkerClient,
+    WorkerState,
     errors,
 )
 from workers.runner.delivery import Delivery
@@ -129,6 +130,7 @@ class Runner:
         if self._stopping.is_set():
             self._handing_back.set()
         self._stopping.set()
+        log.info("runner_drains", attempts=len(self._attempts), at_once=self._handing_back.is_set())
 
     async def run(self) -> None:
         """Work until stopped.
@@ -258,7 +260,10 @@ class Runner:
         tries = 0
         while True:
             try:
-                return (await self._desk.claim(tasks, wait=wait, request=request)).tasks
+                claims = await self._desk.claim(tasks, wait=wait, request=request)
+                if claims.state == WorkerState.DRAINING and not claims.tasks:
+                    await asyncio.sleep(self._beat)  # somebody has it drain: it is told at once
+                return claims.tasks
             except errors.Unanswered as error:
                 log.warning("service_away", reason=str(error))
             except errors.Refused as error:

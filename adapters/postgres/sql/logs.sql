@@ -1,11 +1,13 @@
 -- name: append
--- Nothing comes back where the log is not at this start, has ended, or would be too long.
+-- Nothing comes back where the log is not at this start, has ended, or would be too long. What is
+-- proposed for a log that is there already must fit the table's conditions, and is not used.
 WITH given (ticket, token, task, start, size, data, is_last, most) AS (
     VALUES ($1::text, $2::integer, $3::text, $4::bigint, $5::integer, $6::bytea, $7::boolean,
             $8::bigint)
 ), moved AS (
     INSERT INTO logs AS log (ticket, token, task, size, most, ended_at)
-    SELECT ticket, token, task, size, most, CASE WHEN is_last THEN now() END FROM given
+    SELECT ticket, token, task, size, greatest(most, size), CASE WHEN is_last THEN now() END
+    FROM given
     WHERE (start = 0 AND size <= most)
        OR EXISTS (SELECT FROM logs WHERE ticket = $1 AND token = $2)
     ON CONFLICT (ticket, token) DO UPDATE
