@@ -14,6 +14,7 @@ from adapters.client import (
     Beat,
     Claimed,
     Claims,
+    Outcome,
     Registered,
     Rejected,
     Reported,
@@ -21,7 +22,6 @@ from adapters.client import (
 )
 from adapters.client.workflow import Run, Subject, TaskSpec
 from adapters.client.working import HeldAttempt
-from domain.ticket.words import Outcome
 from workers.runner import runner as running
 from workers.runner.delivery import Delivery, Reports, Telling
 from workers.runner.runner import Runner

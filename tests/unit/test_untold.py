@@ -5,8 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from adapters.client import Accepted, Rejected, Reported, Started
-from domain.ticket.words import Outcome
+from adapters.client import Accepted, Outcome, Rejected, Reported, Started
 from workers.runner.delivery import Delivery, Kept, Reports, Telling
 
 START = Started(ticket="t1", task="A", token=3)
