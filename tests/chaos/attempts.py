@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
+from domain.event import Event
 from domain.ticket import events as e
 from tests.chaos.rules import Histories
 from tests.chaos.workflows import FAILED, PASSED, Ticket
@@ -13,7 +14,7 @@ LOST = (e.LeaseLost, e.ClaimReturned, e.ClaimRevoked)
 TOLD = (e.TaskRetried, e.TaskPassed, e.TaskFailed, e.TaskTimedOut, e.TaskSkipped, e.TaskErrored)
 """Ends that were reported."""
 
-ENDS = {e.TaskPassed: PASSED, e.TaskFailed: FAILED}
+ENDS: dict[type[Event], str] = {e.TaskPassed: PASSED, e.TaskFailed: FAILED}
 
 
 def check_attempts(histories: Histories, tickets: Iterable[Ticket]) -> None:

@@ -92,36 +92,36 @@ async def test_nobody_loses_an_attempt_because_the_service_was_away(
     folder = reachable / f"away-{log}"
     folder.mkdir()
     heard = Heard()
-    async with site(log, folder, 1) as servers:
-        async with (
-            servers.open() as view,
-            crews(servers, folder, COUNTS, SLOTS) as all_roles,
-            listening(all_roles.url, heard),
-            over_http(all_roles.url, all_roles.token) as http,
-        ):
-            gates = Gates(folder, http, heard)
-            away: Mapping[str, AbstractAsyncContextManager[None]] = {
-                "api": without_api(all_roles),
-                **servers.away(),
-            }
-            runners = all_roles.roles[RUNNER]
-            kept = [f"kept-{n}" for n in range(3)]
-            meanwhile = [f"without-{one}" for one in away]
-            await gates.begin(*kept, *meanwhile)
-            await gates.begin("silent", on=runners.names[-1])
-            for name, absence in zip(meanwhile, away.values(), strict=True):
-                async with absence:
-                    gates.open(name)
-                    await asyncio.sleep(AWAY)  # no fact tells it: this is the time that is away
-                await gates.ended(name)
-            # Leases do run out again: whoever was not heard of since has been given its time.
-            runners.signal(runners.names[-1], SIGSTOP)
-            await heard.of("silent", LOST)
-            runners.signal(runners.names[-1], SIGCONT)
-            gates.open(*kept)
-            await gates.ended(*kept, "silent")
-            await all_roles.stop()
-            events = await everything(view)
+    async with (
+        site(log, folder, 1) as servers,
+        servers.open() as view,
+        crews(servers, folder, COUNTS, SLOTS) as all_roles,
+        listening(all_roles.url, heard),
+        over_http(all_roles.url, all_roles.token) as http,
+    ):
+        gates = Gates(folder, http, heard)
+        away: Mapping[str, AbstractAsyncContextManager[None]] = {
+            "api": without_api(all_roles),
+            **servers.away(),
+        }
+        runners = all_roles.roles[RUNNER]
+        kept = [f"kept-{n}" for n in range(3)]
+        meanwhile = [f"without-{one}" for one in away]
+        await gates.begin(*kept, *meanwhile)
+        await gates.begin("silent", on=runners.names[-1])
+        for name, absence in zip(meanwhile, away.values(), strict=True):
+            async with absence:
+                gates.open(name)
+                await asyncio.sleep(AWAY)  # no fact tells it: this is the time that is away
+            await gates.ended(name)
+        # Leases do run out again: whoever was not heard of since has been given its time.
+        runners.signal(runners.names[-1], SIGSTOP)
+        await heard.of("silent", LOST)
+        runners.signal(runners.names[-1], SIGCONT)
+        gates.open(*kept)
+        await gates.ended(*kept, "silent")
+        await all_roles.stop()
+        events = await everything(view)
     histories = Histories(
         one
         for one in chain.from_iterable(events.values())

@@ -203,6 +203,6 @@ async def _logs_are_whole(client: Client, histories: Histories, tickets: Sequenc
     for ticket in tickets:
         for end in last_ones(histories, ticket):
             said = b"".join([piece async for piece in client.log(ticket.name, end.token)])
-            _, _, rest = said.partition(b"=== step 1 of 1: command ===\n")
-            assert rest.startswith(ticket.said(end.task)), f"{ticket.name}, {end.task}: {said!r}"
-            assert rest.count(b"\n=== command: ") == 1, f"{ticket.name}, {end.task}: {said!r}"
+            whole = b"=== step 1 of 1: command ===\n" + ticket.said(end.task) + b"=== command: "
+            assert said.startswith(whole), f"{ticket.name}, {end.task}: {said!r}"
+            assert said.count(b"=== command: ") == 1, f"{ticket.name}, {end.task}: {said!r}"

@@ -46,6 +46,7 @@ class Ticket(Struct, frozen=True):
 def some(name: str, chance: random.Random) -> Ticket:
     """A ticket of a kind that chance chooses."""
     lines = chance.choice((1, 20, 300))
+    tasks: tuple[TaskSpec, ...]
     state, ends = TicketState.PASSED, {"A": PASSED, "B": PASSED}
     match chance.choice(("one", "one", "long", "pair", "failing", "optional", "artifact")):
         case "one":

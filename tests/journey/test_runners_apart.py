@@ -20,9 +20,7 @@ CONFLICT = 73
 
 
 @pytest.fixture(params=["postgres", "kafka"])
-def service(
-    request: pytest.FixtureRequest, postgres_dsn: str, tmp_path: Path
-) -> Iterator[Site]:
+def service(request: pytest.FixtureRequest, postgres_dsn: str, tmp_path: Path) -> Iterator[Site]:
     """A service of the test's own: whatever waits there is for its runners."""
     settings = {"DATABASE_URL": postgres_dsn, "TURNSTILE_SCHEMA": f"t_{uuid4().hex[:12]}"}
     if request.param == "kafka":

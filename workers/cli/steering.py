@@ -75,11 +75,11 @@ def revoke(ticket: str, task: str, reason: str, in_json: bool) -> None:
     """Take a TASK of a TICKET from its worker, for another attempt; that costs no retry."""
 
     async def ask(client: Client) -> Accepted:
-        attempts = [attempt async for attempt in client.attempts(ticket)]
-        held = [one for one in attempts if one.task == task and one.ended_at is None]
-        if not held:
+        attempts = [one async for one in client.attempts(ticket, task=task)]
+        under_way = [one for one in attempts if one.ended_at is None]
+        if not under_way:
             fail(EXIT_CONFLICT, f"nobody has task {task!r} of ticket {ticket!r}")
-        return await client.revoke(ticket, held[0].token, reason=reason)
+        return await client.revoke(ticket, under_way[0].token, reason=reason)
 
     _say(ask, f"{task} is taken from its worker", in_json)
 
