@@ -97,14 +97,16 @@ class Connection:
         body: bytes | None = None,
         key: UUID | None = None,
         held: float = 0.0,
+        longest: float = LONGEST,
     ) -> T:
         """The answer, as this *kind*. A change names its *key*, which each try repeats.
 
-        The server may take *held* seconds more for it than for others.
+        The server may take *held* seconds more for it than for others. Between two tries there are
+        *longest* seconds, at most.
 
         Raises Refused, Unavailable, NoAnswer.
         """
-        waits, heard = Waits(self.patience + held), False
+        waits, heard = Waits(self.patience + held, longest), False
         timeout = httpx.Timeout(SILENCE + held, connect=CONNECTING)
         reason = "there was no time to ask"
         while True:

@@ -45,6 +45,7 @@ SECTIONS: Final = {
         "rerun": "steering",
         "hold": "steering",
         "priority": "steering",
+        "revoke": "steering",
     },
     "Operation": {
         "doctor": "doctor",
