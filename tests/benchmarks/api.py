@@ -1,7 +1,7 @@
 """The HTTP API: in this process, for what it takes to ask it, client and all; or in its own."""
 
 import asyncio
-import re
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from time import perf_counter
@@ -12,6 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from adapters.token_file import kept
+from tests.benchmarks.engines import EngineEnded
 from tests.benchmarks.system import System
 from workers.compose import Service, assemble, views_of
 
@@ -58,18 +59,18 @@ class Served(Struct, frozen=True):
     token: str
 
 
-LISTENS = re.compile(rb'"event":"api_listens".*?"address":"([^"]+)"|"address":"([^"]+)".*?listens')
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds in which it is to listen."""
 
 
 async def served(system: System) -> Served:
-    """Where the system's own API listens, as soon as it does."""
+    """Where the system's own API listens, as soon as it does. Raises EngineEnded if it does not."""
     log = system.folder / "api-0.log"
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            found = LISTENS.search(log.read_bytes())
+    until = perf_counter() + PATIENCE
+    while perf_counter() < until:
+        for line in log.read_bytes().splitlines():
             token = kept(system.environment["TURNSTILE_DATA"])
-            if found is not None and token is not None:
-                return Served(f"http://{(found[1] or found[2]).decode()}", token)
-            await asyncio.sleep(0.02)
+            if b'"api_listens"' in line and token is not None:
+                return Served(f"http://{json.loads(line)['address']}", token)
+        await asyncio.sleep(0.02)
+    raise EngineEnded("\n".join(("the API does not listen:", log.read_text()[-4_000:])))

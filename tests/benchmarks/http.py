@@ -1,4 +1,4 @@
-"""Tickets through the hands of runners, all of it over HTTP; and runners that wait for tickets."""
+"""Runners that wait for tickets, and tickets through the hands of runners: all of it over HTTP."""
 
 import asyncio
 from collections.abc import Iterator
@@ -24,15 +24,15 @@ WARM_UP: Final = 500
 """Tickets before anything is measured."""
 
 PASSED: Final = "SELECT count(*) FROM tickets WHERE state = 'passed'"
-LEASES: Final = "SELECT count(*) FROM leases"
 
 
 async def http(system: System, settings: Settings) -> Figures:
-    """Have tickets opened, claimed, started and reported; then have many runners wait for more.
+    """Have many runners wait; then have tickets opened, claimed, started and reported by a few.
 
     The time is from the first that is sent until the views show that all have passed.
     """
     api = await served(system)
+    idle = await _idle(system, api, settings)
     tickets = max(1, settings.tickets // 4)
     async with registered(api, "runner", settings.workers, settings.slots) as runners:
         async with working(runners):
@@ -48,7 +48,6 @@ async def http(system: System, settings: Settings) -> Figures:
         requests = sum(one.requests for one in runners) - before
     every = WARM_UP + tickets
     await check(system.database, every)
-    idle = await _idle(system, api, settings)
     comings = COMING_AND_GOING * (settings.workers + settings.idlers)
     events = CHANGES * every + comings
     folded = await verified(system.service, events=events, tickets=every)
@@ -85,15 +84,10 @@ async def _lived(
             accepted(answer)
     while sum(one.attempts for one in runners) < first + count:
         await asyncio.sleep(LOOK)
-    await _counted(system, "tickets", PASSED, first + count)
-
-
-async def _counted(system: System, view: str, question: str, count: int) -> None:
-    """Wait until there are so many."""
-    connection = await connect(address_of(system.database, view))
+    connection = await connect(address_of(system.database, "tickets"))
     try:
         async with asyncio.timeout(PATIENCE):
-            while await connection.fetchval(question) != count:
+            while await connection.fetchval(PASSED) != first + count:
                 await asyncio.sleep(LOOK)
     finally:
         await close(connection)
@@ -101,7 +95,6 @@ async def _counted(system: System, view: str, question: str, count: int) -> None
 
 async def _idle(system: System, api: Served, settings: Settings) -> dict[str, Any]:
     """What it costs that runners wait and there is nothing for them, in percent of a core."""
-    await _counted(system, "leases", LEASES, 0)
     async with registered(api, "idler", settings.idlers, 1) as runners, working(runners):
         await asyncio.sleep(min(settings.seconds, 2.0))  # until all of them wait
         system.meter.start()

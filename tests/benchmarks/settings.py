@@ -21,8 +21,8 @@ class Settings(Struct, frozen=True):
     """`tickets` is how many the modes bulk, rebuild and queries have, `in_flight` how many are
     open at once, `events` how many, about, the modes memory and open put into a partition.
 
-    In the modes http and latency `workers` have so many `slots` each. The mode http takes a quarter
-    of the tickets; then `idlers` wait for tasks, for so many `seconds`. The mode latency lasts as
+    In the modes http and latency `workers` have so many `slots` each. In the mode http `idlers`
+    wait for so many `seconds`, and then a quarter of the tickets comes. The mode latency lasts as
     long, and opens `rate` tickets a second.
     """
 
