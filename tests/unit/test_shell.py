@@ -50,7 +50,7 @@ STEP = {"name": "a", "run": "true"}
         ({"command": ""}, "command", "length >= 1"),
         ({"command": []}, "command", "length >= 1"),
         ({"command": "a\0b"}, "command", "NUL"),
-        ({"steps": [{**STEP, "run": "a\0b"}]}, "steps", "NUL"),
+        ({"steps": [{**STEP, "run": "a\0b"}]}, "steps[0].run", "NUL"),
         ({"command": ["make", 8]}, "command[1]", "expected `str`, got `int`"),
         ({"command": "make", "steps": [STEP]}, "steps", "there is a command"),
         ({"steps": [{"run": "true"}]}, "steps[0].name", "it is missing"),
