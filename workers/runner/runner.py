@@ -52,7 +52,7 @@ BEATS: Final = 3
 MOST: Final = 1_000
 """Leases that are kept by one beat."""
 
-IDLE: Final = 10.0
+IDLE: Final = 30.0
 """Seconds between two beats while there is nothing to keep: a worker that is silent is missed."""
 
 _DRAINS: Final = "the runner drains"
