@@ -2,8 +2,6 @@
 
 import atexit
 import gc
-import atexit
-import gc
 import os
 import sys
 from collections.abc import Coroutine, Mapping
@@ -16,10 +14,6 @@ import uvloop
 
 from adapters.config import Config, ConfigError, read
 from workers.logs import configure
-
-# Nothing is collected when the interpreter ends: with msgspec's Meta that crashes now and then
-# (its issue 717), and whoever reads our exit status takes it for ours.
-atexit.register(gc.freeze)
 
 EXIT_CONFIG = 78
 """The exit status for a configuration that is wrong (EX_CONFIG)."""
