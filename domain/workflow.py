@@ -160,8 +160,8 @@ def _check_value(field: str, value: Any, depth: int = 0) -> None:
                 _check_value(field, key)
                 _check_value(f"{field}.{key}" if depth < 3 else field, each, depth + 1)
         case list():
-            for each in value:
-                _check_value(field, each, depth + 1)
+            for n, each in enumerate(value):
+                _check_value(f"{field}[{n}]" if depth < 3 else field, each, depth + 1)
         case str() if "\0" in value:
             raise Invalid(field=field, reason="a text has no NUL")
         case int() if not -(2**63) <= value < 2**63:

@@ -1,7 +1,8 @@
 """A command of `turnstile` in a process of its own that does not outlive this one.
 
-`python -m workers.child PARENT COMMAND...` is the other end: it ties itself to its parent and
-becomes the command line. (Linux does that; elsewhere the child ends when it is stopped.)
+`python -m workers.child PARENT[:SIGNAL] COMMAND...` is the other end: it ties itself to its parent,
+with whose end it gets the signal, and becomes the command line. (Linux does that; elsewhere the
+child ends when it is stopped.)
 """
 
 import asyncio
@@ -40,12 +41,23 @@ class Child:
         self._process = process
 
     @classmethod
-    async def start(cls, command: str, config: Config, log: Path) -> "Child":
-        """Start the command with this configuration and no other, by this very interpreter."""
+    async def start(
+        cls,
+        command: str,
+        config: Config,
+        log: Path,
+        *arguments: str,
+        last: signal.Signals = signal.SIGTERM,
+    ) -> "Child":
+        """Start the command with this configuration and no other, by this very interpreter.
+
+        Should this process be killed, it gets the *last* signal.
+        """
         # A session of its own: Ctrl-C in a terminal is for us to handle.
         with log.open("ab") as file:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", __name__, str(os.getpid()), command),
+                *(sys.executable, "-P", "-m", __name__, f"{os.getpid()}:{last}", command),
+                *arguments,
                 env=_environment(config),
                 stdin=DEVNULL,
                 stdout=file,
@@ -129,10 +141,11 @@ def _json(value: object) -> str:
 
 
 def _main() -> None:
-    parent = int(sys.argv.pop(1))
+    parent, _, last = sys.argv.pop(1).partition(":")
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGTERM))
-        if os.getppid() != parent:  # it ended before we could be told
+        number = int(last or signal.SIGTERM)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(number))
+        if os.getppid() != int(parent):  # it ended before we could be told
             sys.exit(1)
 
     from workers.cli import main  # it imports everything there is

@@ -1,6 +1,7 @@
 """A server that is asked until it answers, or patience is at its end."""
 
 import asyncio
+import errno
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -67,6 +68,29 @@ class Waits:
         return True
 
 
+class Http(httpx.AsyncClient):
+    """A connection that was closed as it began has failed, and nothing was sent by it.
+
+    A library below asks such a connection who is at the other end, and falls over the answer.
+    """
+
+    async def send(self, request: httpx.Request, **how: Any) -> httpx.Response:
+        try:
+            return await super().send(request, **how)
+        except AttributeError as error:
+            if error.name not in _NAMES:
+                raise
+            raise httpx.ConnectError(_CLOSED, request=request) from error
+        except OSError as error:
+            if error.errno != errno.ENOTCONN:
+                raise
+            raise httpx.ConnectError(_CLOSED, request=request) from error
+
+
+_NAMES: Final = ("getpeername", "getsockname")
+_CLOSED: Final = "the connection was closed as it began"
+
+
 class Connection:
     """What asks one server, with one token."""
 
@@ -77,7 +101,7 @@ class Connection:
         headers = {"accept": "application/json, application/problem+json"}
         if token.strip():
             headers["authorization"] = f"Bearer {token.strip()}"
-        self._http = httpx.AsyncClient(
+        self._http = Http(
             base_url=self.url,
             headers=headers,
             timeout=httpx.Timeout(SILENCE, connect=CONNECTING),
@@ -97,14 +121,16 @@ class Connection:
         body: bytes | None = None,
         key: UUID | None = None,
         held: float = 0.0,
+        longest: float = LONGEST,
     ) -> T:
         """The answer, as this *kind*. A change names its *key*, which each try repeats.
 
-        The server may take *held* seconds more for it than for others.
+        The server may take *held* seconds more for it than for others. Between two tries there are
+        *longest* seconds, at most.
 
         Raises Refused, Unavailable, NoAnswer.
         """
-        waits, heard = Waits(self.patience + held), False
+        waits, heard = Waits(self.patience + held, longest), False
         timeout = httpx.Timeout(SILENCE + held, connect=CONNECTING)
         reason = "there was no time to ask"
         while True:

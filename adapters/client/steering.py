@@ -92,6 +92,13 @@ class Steering(Reading):
         """Open the gate before these tasks; without any named, before all that are held."""
         return await self._steer(ticket, "unhold", tasks, reason, key)
 
+    async def revoke(
+        self, ticket: str, token: int, *, reason: str = "", key: UUID | None = None
+    ) -> Accepted:
+        """Take a task from its worker: the attempt of this token ends, and another may begin."""
+        body = encode_value(some(reason=reason or None))
+        return await self._post(("tickets", ticket, "attempts", str(token), "revoke"), body, key)
+
     async def prioritise(
         self, ticket: str, priority: int, *, reason: str = "", key: UUID | None = None
     ) -> Accepted:

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 from msgspec import Meta, Struct
 
-from .connection import Connection, path
+from .connection import LONGEST, Connection, path
 from .reporting import Answer, send
 from .rows import Steered
 from .steering import some
@@ -131,14 +131,20 @@ class WorkerClient:
             held=wait,
         )
 
-    async def beat(self, attempts: Iterable[tuple[str, int]] = ()) -> Beat:
-        """Be heard of, and keep these attempts, each a ticket and a token; at most 1,000."""
+    async def beat(
+        self, attempts: Iterable[tuple[str, int]] = (), *, longest: float = LONGEST
+    ) -> Beat:
+        """Be heard of, and keep these attempts, each a ticket and a token; at most 1,000.
+
+        Where nobody answers it is tried again after *longest* seconds, or sooner.
+        """
         named = tuple(AttemptRef(ticket, token) for ticket, token in attempts)
         return await self.connection.ask(
             "POST",
             path("workers", self.worker, "heartbeat"),
             Beat,
             body=encode_value(Heartbeat(session=self.session, attempts=named)),
+            longest=longest,
         )
 
     async def report(self, reports: Sequence[Report]) -> list[Answer]:

@@ -8,7 +8,7 @@ found by its keeper (see keeper.py), or ends with its sandbox.
 import ctypes
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -69,6 +69,15 @@ def end_marked(wanted: Mapping[str, str]) -> int:
                 os.waitpid(process.pid, os.WNOHANG)
         killed |= found
     return len(killed)
+
+
+def left(home: str) -> Sequence[str]:
+    """The processes that there are of a runner's *home*: number and command line of each."""
+    found = []
+    for process in _marked({HOME: home}, set()):
+        with suppress(psutil.Error):  # it has ended
+            found.append(f"{process.pid} {' '.join(process.cmdline())}")
+    return found
 
 
 def _marked(wanted: Mapping[str, str], spared: set[int]) -> set[psutil.Process]:

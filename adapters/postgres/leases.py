@@ -9,7 +9,7 @@ The rows are made and removed by the fold of `adapters.postgres.views.leases`; w
 makes one, and nobody shortens it. What has run out is found by `adapters.postgres.lease_rounds`.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from operator import attrgetter
@@ -18,6 +18,7 @@ from typing import Final
 import asyncpg
 from msgspec import Struct
 
+from adapters.postgres.claims import BY_INDEX
 from adapters.postgres.connection import Address, open_pool, translated
 from adapters.postgres.statements import load
 from adapters.postgres.views.view import address_of
@@ -98,8 +99,8 @@ async def leasing(database: Address, size: int, *, gap: float = GAP) -> AsyncIte
 
     A server that crashes may forget the last heartbeats: they need not be on the disk at once.
     """
-    settings = {"search_path": paths(database), "synchronous_commit": "off"}
-    async with open_pool(address_of(database, "leases"), size, **settings) as pool:
+    at, path = address_of(database, "leases"), paths(database)
+    async with open_pool(at, size, search_path=path, **BY_INDEX) as pool:
         yield Leases(pool, gap=gap)
 
 
@@ -150,6 +151,11 @@ class Leases:
         """The worker has registered: from now on it is to be heard of."""
         with translated():
             await self._pool.execute(SQL["heard"], worker, session)
+
+    async def heard_of(self, workers: Mapping[str, str]) -> None:
+        """These are there, by name and session. One of another session is not heard of by it."""
+        with translated():
+            await self._pool.execute(SQL["heard_of"], list(workers), list(workers.values()))
 
     async def release_others(self, worker: str, session: str) -> Sequence[tuple[str, str, int]]:
         """Take its leases from the worker's older sessions: it was started anew.

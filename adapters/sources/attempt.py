@@ -33,12 +33,12 @@ class Attempt(Struct, frozen=True):
         """A line of our own in the attempt's log."""
         await self.tell(f"{line}\n".encode(errors="replace"))
 
-    async def again(self, what: str, action: Callable[[], Awaitable[T]]) -> T:
-        """The action's answer, asked for until it is there. Raises NotFetched."""
+    async def again(self, what: str, action: Callable[[], Awaitable[T]], *, tries: int) -> T:
+        """The action's answer, asked for so often at most. Raises NotFetched."""
         loop = asyncio.get_running_loop()
-        pause, tries, last = self.pause, 0, ""
+        pause, tried, last = self.pause, 0, ""
         while True:
-            tries += 1
+            tried += 1
             limit = asyncio.timeout_at(self.deadline)
             try:
                 async with limit:
@@ -49,8 +49,9 @@ class Attempt(Struct, frozen=True):
                 reason = str(trouble)
             # What waits for the same server must not come back all at once.
             wait = random.uniform(pause / 2, pause)
-            if loop.time() + wait >= self.deadline:
-                raise unavailable(f"{what}: {reason} (tried {tries} times)") from None
-            await self.say(f"{what}: {reason}. Try {tries + 1} comes in {wait:.1f} s")
+            if tried == tries or loop.time() + wait >= self.deadline:
+                often = "once" if tried == 1 else f"{tried} times"
+                raise unavailable(f"{what}: {reason} (tried {often})") from None
+            await self.say(f"{what}: {reason}. Try {tried + 1} comes in {wait:.1f} s")
             await asyncio.sleep(wait)
             last, pause = f"; the last try ended so: {reason}", min(2 * pause, LONGEST)

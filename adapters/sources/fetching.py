@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from adapters.sources import archive, directory, git
 from adapters.sources.attempt import Attempt
 from adapters.sources.failures import NotFetched, mistaken
-from adapters.sources.places import made, placed
+from adapters.sources.places import made, placed, tries
 from adapters.sources.threads import Wanted, in_thread
 from domain.workflow import Source
 
@@ -56,7 +56,9 @@ async def fetch(
         place = made(directory, path)
         try:
             await attempt.again(
-                f"{source.kind} {path}", partial(_place, kind, source, place, attempt)
+                f"{source.kind} {path}",
+                partial(_place, kind, source, place, attempt),
+                tries=tries(source),
             )
         except NotFetched as failed:
             await attempt.say(f"{source.kind} {path}: not fetched: {failed.reason}")

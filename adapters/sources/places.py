@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from adapters.sources.failures import mistaken
 from domain.workflow import Source
@@ -13,10 +13,20 @@ from domain.workflow import Source
 P = TypeVar("P", bound="Placed")
 
 
+TRIES: Final = 3
+"""How often an attempt asks for a source whose parameters do not say it."""
+
+
 class Placed(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What every kind of source may be told: a `path` below the work directory."""
+    """What every kind of source may be told.
+
+    Attributes:
+        path: where it goes, below the work directory.
+        tries: how often one attempt asks for it; what comes then is the ticket's decision.
+    """
 
     path: str = "."
+    tries: Annotated[int, Meta(ge=1, le=100)] = TRIES
 
 
 def parameters(source: Source, form: type[P]) -> P:
@@ -40,6 +50,12 @@ def placed(sources: Sequence[Source]) -> list[tuple[Source, PurePosixPath]]:
         places[path] = source
     order = sorted(places.items(), key=lambda one: len(one[0].parts))
     return [(source, path) for path, source in order]
+
+
+def tries(source: Source) -> int:
+    """How often the source is asked for. What is no number is refused by its kind."""
+    given = source.parameters.get("tries", TRIES)
+    return given if isinstance(given, int) else 1
 
 
 def _path(given: Any) -> PurePosixPath:

@@ -6,7 +6,7 @@ two hundred who wait cost no more than one. What it reserves is claimed beside t
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 import structlog
@@ -26,6 +26,9 @@ LOOK: Final = 1.0
 SOON: Final = 0.05
 """Seconds behind the last look at the workers after which they are looked at because of a sign."""
 
+HEARD: Final = 5.0
+"""Seconds between two notes of who has asked, and who waits: they are there, and not missed."""
+
 PAUSE: Final = 0.005
 """Seconds between two rounds, at least."""
 
@@ -41,7 +44,14 @@ log = structlog.get_logger()
 class ClaimDesk:
     """Serves the claims that come to this process; `run` it."""
 
-    def __init__(self, claims: Claims, workers: Known, granting: Granting) -> None:
+    def __init__(
+        self,
+        claims: Claims,
+        workers: Known,
+        granting: Granting,
+        heard: Callable[[Mapping[str, str]], Awaitable[None]],
+    ) -> None:
+        """*heard* is told of workers, by name and session, that they are there."""
         self._claims = claims
         self._workers = workers
         self._granting = granting
@@ -49,6 +59,9 @@ class ClaimDesk:
         self._waiting: dict[bytes, dict[Poll, None]] = {}
         self._stirred = asyncio.Event()
         self._look_at = 0.0
+        self._heard = heard
+        self._asked: dict[str, str] = {}
+        self._note_at = 0.0
         self._is_closed = False
         self._classes: dict[str, Requirements] = {}
         self._can: dict[bytes, list[str]] = {}
@@ -64,6 +77,7 @@ class ClaimDesk:
         Raises NotRegistered, SupersededSession, NoAnswer, Unavailable.
         """
         key = worker.worker, request
+        self._asked[worker.worker] = worker.session
         served = self._served.get(key)
         if served is None:
             until = asyncio.get_running_loop().time() + (0.0 if self._is_closed else wait)
@@ -109,6 +123,7 @@ class ClaimDesk:
                     log.warning("claims_wait", error=repr(error))
                     self._end_those_due(polls, error)
             await self._look()
+            await self._note()
             await asyncio.sleep(PAUSE)
 
     async def end(self) -> None:
@@ -239,6 +254,23 @@ class ClaimDesk:
                     poll.give(())
         except Exception as error:  # also a view that is being put in another's place
             log.warning("workers_unknown", error=repr(error))
+
+    async def _note(self) -> None:
+        """Now and then: who has asked since, and who waits, is there. One that waits says no more.
+
+        Of all together, as each for itself would cost more than everything else that waiting costs.
+        """
+        now = asyncio.get_running_loop().time()
+        if now < self._note_at or not (self._asked or self._waiting):
+            return
+        self._note_at = now + HEARD
+        asked, self._asked = self._asked, {}
+        workers = [poll.worker for polls in self._waiting.values() for poll in polls]
+        try:
+            await self._heard(asked | {worker.worker: worker.session for worker in workers})
+        except Exception as error:  # also a table that is being made anew
+            log.warning("not_heard", error=repr(error))
+            self._asked = asked | self._asked
 
     async def present(self, name: str, session: str) -> Worker:
         """The worker, which is there in this session. See `presence.present`."""

@@ -44,7 +44,8 @@ async def open_work(
     Raises Unavailable.
     """
     async with open_claims(database, POOL) as claims:
-        desk = ClaimDesk(claims, workers, Granting(asker, claims, leases, credentials, secrets))
+        granting = Granting(asker, claims, leases, credentials, secrets)
+        desk = ClaimDesk(claims, workers, granting, leases.heard_of)
         bell.subscribe(address_of(database, "tickets").channel("views"), desk.stir)
         bell.subscribe(address_of(database, "workers").channel("views"), desk.workers_moved)
         serving = asyncio.create_task(desk.run())

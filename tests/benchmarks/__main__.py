@@ -11,8 +11,10 @@ from adapters.config import Config
 from tests.benchmarks import settings as settings_
 from tests.benchmarks.bulk import bulk
 from tests.benchmarks.engines import EngineEnded
+from tests.benchmarks.http import ROLES, http
 from tests.benchmarks.idle import idle
 from tests.benchmarks.large import large
+from tests.benchmarks.latency import latency
 from tests.benchmarks.memory import memory
 from tests.benchmarks.open import open_
 from tests.benchmarks.queries import queries
@@ -32,6 +34,8 @@ MEASURE = {
     "queries": queries,
     "memory": memory,
     "open": open_,
+    "http": http,
+    "latency": latency,
 }
 
 
@@ -50,6 +54,8 @@ def _started(mode: str, settings: Settings) -> AbstractAsyncContextManager[Syste
         return started(settings.log, 0, views=settings.log != "postgres", partitions=1)
     if mode == "queries":  # which has rows of its own making
         return started(settings.log, 0, views=False)
+    if mode in ("http", "latency"):
+        return started(settings.log, settings.engines, views=True, roles=ROLES)
     engines = max(2, settings.engines) if mode == "takeover" else settings.engines
     return started(settings.log, engines, views=settings.views)
 

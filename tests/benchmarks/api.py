@@ -1,14 +1,18 @@
-"""The HTTP API, in this process: what it takes to ask it, client and all."""
+"""The HTTP API: in this process, for what it takes to ask it, client and all; or in its own."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from time import perf_counter
 from typing import Any
 
 import httpx
+from msgspec import Struct
 from msgspec.structs import replace
 
+from adapters.token_file import kept
+from tests.benchmarks.engines import EngineEnded
 from tests.benchmarks.system import System
 from workers.compose import Service, assemble, views_of
 
@@ -46,3 +50,27 @@ async def seconds(ask: Callable[[], Awaitable[object]]) -> float:
     began = perf_counter()
     await ask()
     return perf_counter() - began
+
+
+class Served(Struct, frozen=True):
+    """Where a process of the role `api` is asked, and the token that may do everything."""
+
+    url: str
+    token: str
+
+
+PATIENCE = 60.0
+"""Seconds in which it is to listen."""
+
+
+async def served(system: System) -> Served:
+    """Where the system's own API listens, as soon as it does. Raises EngineEnded if it does not."""
+    log = system.folder / "api-0.log"
+    until = perf_counter() + PATIENCE
+    while perf_counter() < until:
+        for line in log.read_bytes().splitlines():
+            token = kept(system.environment["TURNSTILE_DATA"])
+            if b'"api_listens"' in line and token is not None:
+                return Served(f"http://{json.loads(line)['address']}", token)
+        await asyncio.sleep(0.02)
+    raise EngineEnded("\n".join(("the API does not listen:", log.read_text()[-4_000:])))

@@ -1,20 +1,14 @@
 """One command at a time on a system that does nothing else: until the reply, and to be seen."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from time import perf_counter
 from typing import Final
 
-from adapters.postgres.connection import Bell, open_pool
-from adapters.postgres.views.positions import Positions
-from adapters.postgres.views.view import address_of
 from tests.benchmarks.check import verified
 from tests.benchmarks.report import Figures, figures
 from tests.benchmarks.settings import Settings
 from tests.benchmarks.system import System
-from tests.benchmarks.tickets import Driver, Seen, wake
-from tests.benchmarks.views import watching
+from tests.benchmarks.tickets import Driver, wake
+from tests.benchmarks.views import seeing
 
 WARM_UP: Final = 25
 TICKETS: Final = 200
@@ -24,7 +18,7 @@ async def idle(system: System, settings: Settings) -> Figures:
     """Take tickets through their lives one after another, four commands each."""
     driver = Driver(system.asker)
     first = await wake(driver, system.service.log.partitions)
-    async with _seeing(system) as seen:
+    async with seeing(system) as seen:
         for number in range(first, first + WARM_UP):
             await driver.live(number, seen)
         driver.latencies.clear()
@@ -59,26 +53,3 @@ async def idle(system: System, settings: Settings) -> Figures:
 
 def _ms(ordered: list[float], percent: int) -> float:
     return round(ordered[len(ordered) * percent // 100] * 1e3, 2)
-
-
-@asynccontextmanager
-async def _seeing(system: System) -> AsyncIterator[Seen | None]:
-    """What waits for the views, as an API does; nothing without a projector."""
-    if system.views is None:
-        yield None
-        return
-    at = address_of(system.views, "tickets")
-    async with watching(system.views), open_pool(at, 1) as pool:
-        positions = Positions([pool])
-        await positions.look()
-        bell = Bell(at)
-        working = [
-            asyncio.create_task(work)
-            for work in (bell.run(asyncio.Event()), positions.run(bell, [at.channel("views")]))
-        ]
-        try:
-            yield positions.reached
-        finally:
-            for task in working:
-                task.cancel()
-            await asyncio.wait(working)

@@ -60,6 +60,11 @@ def figures(
     )
 
 
+def milliseconds(seconds: Sequence[float], percent: int) -> float:
+    """The percentile of what took so long."""
+    return round(_percentile(sorted(seconds), percent) * 1e3, 2)
+
+
 def _percentile(ordered: Sequence[float], percent: int) -> float:
     return ordered[min(len(ordered) - 1, len(ordered) * percent // 100)]
 

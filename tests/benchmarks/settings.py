@@ -7,7 +7,10 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta, Struct
 
-MODES: Final = ("bulk", "idle", "large", "takeover", "rebuild", "queries", "memory", "open")
+MODES: Final = (
+    *("bulk", "idle", "large", "takeover", "rebuild", "queries", "memory", "open"),
+    *("http", "latency"),
+)
 
 
 class SettingsError(Exception):
@@ -16,7 +19,12 @@ class SettingsError(Exception):
 
 class Settings(Struct, frozen=True):
     """`tickets` is how many the modes bulk, rebuild and queries have, `in_flight` how many are
-    open at once, `events` how many, about, the modes memory and open put into a partition."""
+    open at once, `events` how many, about, the modes memory and open put into a partition.
+
+    In the modes http and latency `workers` have so many `slots` each. In the mode http `idlers`
+    wait for so many `seconds`, and then a quarter of the tickets comes. The mode latency lasts as
+    long, and opens `rate` tickets a second.
+    """
 
     log: str = "postgres"
     mode: str = "all"
@@ -26,6 +34,11 @@ class Settings(Struct, frozen=True):
     events: Annotated[int, Meta(ge=1_000, le=100_000_000)] = 1_000_000
     engines: Annotated[int, Meta(ge=1, le=64)] = 1
     views: bool = True
+    workers: Annotated[int, Meta(ge=1, le=1_000)] = 4
+    slots: Annotated[int, Meta(ge=1, le=1_000)] = 100
+    idlers: Annotated[int, Meta(ge=1, le=10_000)] = 200
+    seconds: Annotated[float, Meta(gt=0, le=3_600)] = 20.0
+    rate: Annotated[float, Meta(gt=0, le=100_000)] = 100.0
 
     @property
     def modes(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import os
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from statistics import median
 from typing import Final
@@ -92,16 +92,29 @@ class System(Struct, frozen=True):
 
 @asynccontextmanager
 async def started(
-    log: str, engines: int, *, views: bool, partitions: int | None = None
+    log: str,
+    engines: int,
+    *,
+    views: bool,
+    partitions: int | None = None,
+    roles: Sequence[str] = (),
 ) -> AsyncIterator[System]:
-    """The log's servers, the engines, and an asker. Raises EngineEnded out of the body."""
+    """The log's servers, the engines, and an asker; and one process of each of the *roles*.
+
+    Raises EngineEnded out of the body.
+    """
     if log not in LOGS:
         raise SettingsError(f"LOG={log}: the logs are {', '.join(LOGS)}")
     with tempfile.TemporaryDirectory(prefix="turnstile-bench-") as name:
         os.chmod(name, 0o711)  # noqa: PTH101 - a server of root's runs as another user
         folder = Path(name)
         async with LOGS[log](folder) as servers:
-            environment = {**os.environ, **servers.environment}
+            environment = {
+                **os.environ,
+                **servers.environment,
+                "TURNSTILE_DATA": str(folder / "data"),
+                "TURNSTILE_HTTP": "127.0.0.1:0",
+            }
             if partitions is not None:
                 environment["TURNSTILE_PARTITIONS"] = str(partitions)
             async with (
@@ -109,7 +122,12 @@ async def started(
                 running(engines, environment, folder) as fleet,
                 running(int(views), environment, folder, "projector") as projectors,
                 asking(service.log) as asker,
+                AsyncExitStack() as stack,
             ):
+                others = {
+                    role: await stack.enter_async_context(running(1, environment, folder, role))
+                    for role in roles
+                }
                 if engines > 1:  # let them share the partitions before anything is measured
                     await asyncio.sleep(service.config.lease)
                 yield System(
@@ -119,7 +137,12 @@ async def started(
                     engines=fleet,
                     views=Address(servers.environment["DATABASE_URL"]) if views else None,
                     meter=Meter(
-                        {"engine": fleet.pids, "projector": projectors.pids, **servers.processes}
+                        {
+                            "engine": fleet.pids,
+                            "projector": projectors.pids,
+                            **{role: one.pids for role, one in others.items()},
+                            **servers.processes,
+                        }
                     ),
                     versions=servers.versions,
                     fsync_ms=_fsync_ms(folder),

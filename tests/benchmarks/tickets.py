@@ -9,6 +9,7 @@ from uuid import UUID
 
 import msgspec
 
+from adapters import client
 from adapters.asking import Asker
 from adapters.codec import DATA_LIMIT
 from domain.envelope import Answer, Submitted, partition_of
@@ -91,6 +92,15 @@ def task(name: str) -> TaskSpec:
         name=name,
         run=Run(kind="shell", parameters={"command": f"make test-{name}"}),
         requires={"architecture": ("x86_64",), "distribution": ("bookworm",)},
+    )
+
+
+def opening(number: int) -> client.Opening:
+    """A one-task ticket, as a client asks for it."""
+    return client.Opening(
+        id=str(number),
+        subject=msgspec.convert(subject(number), client.Subject, from_attributes=True),
+        tasks=(msgspec.convert(task(TASK), client.TaskSpec, from_attributes=True),),
     )
 
 

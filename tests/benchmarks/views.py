@@ -6,8 +6,10 @@ from contextlib import asynccontextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
-from adapters.postgres.connection import Address, close, connect
+from adapters.postgres.connection import Address, Bell, close, connect, open_pool
+from adapters.postgres.views.positions import Positions
 from adapters.postgres.views.view import address_of
+from tests.benchmarks.tickets import Seen
 
 if TYPE_CHECKING:
     from adapters.postgres.connection import Connection
@@ -79,6 +81,29 @@ async def watching(address: Address) -> AsyncIterator[Watch]:
     finally:
         await watch.stop()
         await close(connection)
+
+
+@asynccontextmanager
+async def seeing(system: "System") -> AsyncIterator[Seen | None]:
+    """What waits for the views, as an API does; nothing without a projector."""
+    if system.views is None:
+        yield None
+        return
+    at = address_of(system.views, "tickets")
+    async with watching(system.views), open_pool(at, 1) as pool:
+        positions = Positions([pool])
+        await positions.look()
+        bell = Bell(at)
+        working = [
+            asyncio.create_task(work)
+            for work in (bell.run(asyncio.Event()), positions.run(bell, [at.channel("views")]))
+        ]
+        try:
+            yield positions.reached
+        finally:
+            for task in working:
+                task.cancel()
+            await asyncio.wait(working)
 
 
 async def archived(system: "System", events: int) -> None:

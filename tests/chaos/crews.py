@@ -17,12 +17,16 @@ SNAPSHOT_EVERY = 10
 """Few enough that most takeovers begin at a snapshot."""
 
 ROLES = {"engine": 3, "projector": 2, "reactor": 2, "reaper": 1, "api": 1}
-"""How many of each there are."""
+"""How many of each there are, unless somebody says otherwise."""
+
+RUNNER = "runner"
 
 LOGS = os.environ.get("CHAOS_LOGS")
 
 
-def processes(role: str, count: int, servers: Site, folder: Path, **more: str) -> Processes:
+def processes(
+    role: str, count: int, servers: Site, folder: Path, arguments: Sequence[str] = (), **more: str
+) -> Processes:
     """Processes that say all that can be checked."""
     environment = {
         **servers.environment,
@@ -33,24 +37,36 @@ def processes(role: str, count: int, servers: Site, folder: Path, **more: str) -
         "TURNSTILE_DATA": str(folder / "data"),
         **more,
     }
-    return Processes(role, count, environment, folder)
+    return Processes(role, count, environment, folder, arguments)
 
 
 class Crews:
     """All roles of a service, and where its API is."""
 
-    def __init__(self, servers: Site, folder: Path) -> None:
+    def __init__(
+        self, servers: Site, folder: Path, counts: Mapping[str, int], slots: int = 1
+    ) -> None:
         at = f"127.0.0.1:{_free_port()}"
         self.url = f"http://{at}"
+        self.counts = counts
         self.roles: Mapping[str, Processes] = {
-            role: processes(role, count, servers, folder, TURNSTILE_HTTP=at)
-            for role, count in ROLES.items()
+            role: processes(
+                *(role, count, servers, folder),
+                ("--slots", str(slots)) if role == RUNNER else (),
+                TURNSTILE_HTTP=at,
+            )
+            for role, count in counts.items()
         }
         self._data = folder / "data"
 
     @property
     def engines(self) -> Processes:
         return self.roles["engine"]
+
+    @property
+    def homes(self) -> Sequence[Path]:
+        """The directories of the runners that have one."""
+        return sorted((self._data / "runners").iterdir())
 
     @property
     def token(self) -> str:
@@ -61,11 +77,11 @@ class Crews:
         """How often one of a role has begun its work."""
         return len(self.roles[role].said(self.roles[role].begins))
 
-    async def all_begun(self) -> None:
-        """Wait until every one has begun."""
+    async def all_begun(self, *roles: str) -> None:
+        """Wait until every one of these roles has begun."""
         await until(
-            lambda: all(self.begun(role) >= count for role, count in ROLES.items()),
-            lambda: {role: self.begun(role) for role in ROLES},
+            lambda: all(self.begun(role) >= self.counts[role] for role in roles),
+            lambda: {role: self.begun(role) for role in roles},
         )
 
     async def stop(self) -> None:
@@ -79,13 +95,17 @@ class Crews:
 
 
 @asynccontextmanager
-async def crews(servers: Site, folder: Path) -> AsyncIterator[Crews]:
+async def crews(
+    servers: Site, folder: Path, counts: Mapping[str, int] = ROLES, slots: int = 1
+) -> AsyncIterator[Crews]:
     """All roles, at work; whatever happens, nothing of them is left."""
-    found = Crews(servers, folder)
+    found = Crews(servers, folder, counts, slots)
     async with AsyncExitStack() as stack:
-        for crew in found.roles.values():
+        for role, crew in found.roles.items():
+            if role == RUNNER:  # the API makes their token
+                await found.all_begun("api")
             await stack.enter_async_context(crew)
-        await found.all_begun()
+        await found.all_begun(*counts)
         try:
             yield found
         except BaseException:

@@ -6,7 +6,7 @@ import random
 import signal
 import sys
 from asyncio.subprocess import Process
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -33,13 +33,21 @@ class Processes:
     Each leads a process group of its own, and none outlives the test.
     """
 
-    def __init__(self, role: str, count: int, environment: Mapping[str, str], folder: Path) -> None:
+    def __init__(
+        self,
+        role: str,
+        count: int,
+        environment: Mapping[str, str],
+        folder: Path,
+        arguments: Sequence[str] = (),
+    ) -> None:
         self.role = role
         self.begins = BEGINS.get(role, f"{role}_started")
         """What one says when it begins its work."""
         self.names: list[str] = []
         self.starts = 0
         self._count = count
+        self._arguments = arguments
         self._environment = {**os.environ, **environment, "TURNSTILE_LOG_FORMAT": "json"}
         self._folder = folder
         self._processes: dict[str, Process] = {}
@@ -68,6 +76,7 @@ class Processes:
                 self._begins[name] = output.tell()
                 process = await asyncio.create_subprocess_exec(
                     *(sys.executable, "-P", "-m", "workers.child", str(os.getpid()), self.role),
+                    *self._arguments,
                     env={**self._environment, "TURNSTILE_NAME": name},
                     stdout=output,
                     stderr=output,

@@ -16,7 +16,7 @@ from adapters.log import Log
 from adapters.postgres import log as postgres
 from adapters.postgres.connection import Address as PostgresAddress
 from adapters.postgres.server import Server, bundled
-from docker.kafka.broker import Cluster, cluster
+from docker.kafka.broker import Cluster, Node, cluster
 from domain.kinds import DECIDERS
 
 PARTITIONS = 8
@@ -42,6 +42,10 @@ class Site(Protocol):
         """Do it, and mend it."""
         ...
 
+    def away(self) -> Mapping[str, AbstractAsyncContextManager[None]]:
+        """For each of the servers, by name, a time without it."""
+        ...
+
 
 class OnPostgres:
     """The bundled server."""
@@ -59,6 +63,9 @@ class OnPostgres:
 
     async def strike(self, fault: str, chance: random.Random) -> None:
         await _strike(self._server, fault)
+
+    def away(self) -> Mapping[str, AbstractAsyncContextManager[None]]:
+        return {"postgres": _without(self._server)}
 
 
 class OnKafka:
@@ -87,6 +94,10 @@ class OnKafka:
         else:
             await _strike(self._views, fault)
 
+    def away(self) -> Mapping[str, AbstractAsyncContextManager[None]]:
+        [node] = self._brokers.nodes
+        return {"broker": _without(node), "postgres": _without(self._views)}
+
     async def _strike_broker(self, fault: str, chance: random.Random) -> None:
         # Each of three leads a third of the partitions and coordinates a third of the rest.
         node = self._brokers.nodes[self._turn % len(self._brokers.nodes)]
@@ -108,6 +119,15 @@ async def _strike(server: Server, fault: str) -> None:
         await server.start()
     else:
         await server.restart()
+
+
+@asynccontextmanager
+async def _without(server: Server | Node) -> AsyncIterator[None]:
+    await server.stop()
+    try:
+        yield
+    finally:
+        await server.start()
 
 
 @asynccontextmanager

@@ -65,6 +65,10 @@ class Views:
             except NoAnswer as error:
                 raise AssertionError("an engine does not answer") from error
 
+    async def leases(self) -> Sequence[Any]:
+        """The leases that there are."""
+        return await self._rows("leases", "SELECT * FROM leases")
+
     async def _sequences(self, view: str) -> Sequence[int]:
         rows = await self._rows(view, "SELECT sequence FROM partitions ORDER BY partition")
         return [row["sequence"] for row in rows]

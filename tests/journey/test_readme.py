@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.journey.command import PATIENCE, TURNSTILE, environment
+from tests.journey.command import PATIENCE, TURNSTILE, environment, turnstile
 from tests.journey.running import Site
 
 pytestmark = pytest.mark.service
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 OPENING, READING = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-FIRST, *_ = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+[FIRST] = re.findall(r"```console\n(\$ turnstile up &.*?)```", README, re.DOTALL)
+[WORKFLOW] = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
 OPENED = "ticket 9 is at version 1\nbuild is ready\nunit is blocked\n"
 
 
@@ -73,3 +74,14 @@ def test_the_first_minute_is_what_the_readme_shows(on_postgres: Site, tmp_path: 
         if "submit" in line:
             on_postgres.seen("tower-1", 3)
     assert "held: lint: the mirror is away" in printed
+
+
+def test_the_workflow_that_it_shows_is_one(tmp_path: Path) -> None:
+    head = '[subject]\nkind = "commit"\nproject = "tower"\nname = "main"\nrevision = "c0ffee"\n'
+    build = (
+        '[[tasks]]\nname = "build"\nrun = { kind = "shell", parameters = { command = "make" } }\n'
+    )
+    file = tmp_path / "ticket.toml"
+    file.write_text(head + build + WORKFLOW)
+    done = turnstile("submit", "--check", str(file))
+    assert (0, "") == (done.returncode, done.stderr)

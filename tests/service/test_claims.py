@@ -31,7 +31,8 @@ from adapters.client import (
     attempt_of,
 )
 from adapters.client.working import Report
-from adapters.postgres.connection import Address
+from adapters.postgres.connection import Address, close, connect
+from adapters.postgres.views.view import address_of
 from tests.service.real_api import RealApi, real
 
 pytestmark = pytest.mark.service
@@ -118,6 +119,21 @@ async def test_who_waits_gets_what_comes(site: Site) -> None:
     await asyncio.sleep(0)
     await site.open(ticket("9"))
     assert [("9", "A")] == names((await waiting).tasks)
+
+
+async def test_who_asks_is_heard_of(site: Site, address: Address) -> None:
+    runner = await site.registered("w1")
+    connection = await connect(address_of(address, "leases"))
+    long_ago = await connection.fetchval(
+        "UPDATE heard SET at = at - interval '1 hour' WHERE worker = 'w1' RETURNING at"
+    )
+    asking = asyncio.create_task(runner.claim(wait=30))
+    async with asyncio.timeout(30):
+        while long_ago == await connection.fetchval("SELECT at FROM heard WHERE worker = 'w1'"):
+            await asyncio.sleep(0.02)
+    asking.cancel()
+    await asyncio.wait({asking})
+    await close(connection)
 
 
 async def test_without_a_wait_nothing_is_an_answer(site: Site) -> None:

@@ -269,6 +269,16 @@ async def test_a_worker_that_is_not_heard_of_is_told_so(address: Address) -> Non
         assert [] == await missing(site)
 
 
+async def test_who_waits_for_tasks_is_heard_of_in_its_present_session(address: Address) -> None:
+    async with lease_site(address) as site:
+        for name in ("w1", "w2"):
+            await site.leases.heard(name, "s2")
+        await site.passes(29)
+        await site.leases.heard_of({"w1": "s2", "w2": "s1", "w3": "s1"})
+        await site.passes(2)
+        assert [("worker/w2", worker.Miss(session="s2"))] == await missing(site)
+
+
 async def test_a_worker_that_is_gone_is_not_missed_again_because_it_beats(
     address: Address,
 ) -> None:

@@ -1,119 +1,138 @@
-"""What is told of attempts reaches the service; a report that is wrong is nobody else's harm."""
+"""What is told of attempts: in order, until there is an answer, and not lost with the runner."""
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from adapters.client import Accepted, Execution, Outcome, Rejected, Reported, errors
+from adapters.client import Accepted, Rejected, Reported, Started, errors
 from workers.runner import delivery
 from workers.runner.delivery import Delivery, Kept, Reports, Telling, deliver_left
 
-DONE = Accepted("t", 1, 0, 1, "0:1")
+Answer = Accepted | Rejected
 
 
 @pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivery, "AGAIN", 0.0)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "AGAIN", 0.001)
 
 
-def report(ticket: str, reason: str = "") -> Reported:
-    return Reported(ticket=ticket, task="A", token=3, outcome=Outcome.PASSED, reason=reason)
-
-
-def problem(status: int) -> errors.Problem:
-    return errors.Problem(f"{errors.KIND}some", "Some", status, "It is so.")
+@pytest.fixture
+def reports(tmp_path: Path) -> Reports:
+    return Reports(tmp_path)
 
 
 class Service:
-    """Takes reports, if *judge* has nothing against them: it may raise, or answer a problem."""
+    """Answers as it is told to, once each; then it accepts."""
 
-    def __init__(self, judge: Callable[[Reported], errors.Problem | None], whole: bool) -> None:
-        self.has: list[Reported] = []
-        self._judge = judge
-        self._whole = whole
+    def __init__(self, *answers: Exception | int) -> None:
+        self.heard: list[Telling] = []
+        self._answers = list(answers)
 
-    async def tell(self, some: Sequence[Telling]) -> Sequence[Accepted | Rejected]:
-        reports = [one for one in some if isinstance(one, Reported)]
-        judged = [self._judge(one) for one in reports]
-        if self._whole:
-            for wrong in filter(None, judged):
-                raise errors.Refused.by(wrong)
-        self.has += [one for one, wrong in zip(reports, judged, strict=True) if wrong is None]
-        return [
-            DONE if wrong is None else Rejected(one.ticket, wrong)
-            for one, wrong in zip(reports, judged, strict=True)
-        ]
+    async def tell(self, some: Sequence[Telling]) -> Sequence[Answer]:
+        self.heard += some
+        answer = self._answers.pop(0) if self._answers else 200
+        if isinstance(answer, Exception):
+            raise answer
+        if answer == 200:
+            return [Accepted(one.ticket, 1, 0, 1, "0:1") for one in some]
+        problem = errors.Problem("urn:turnstile:problem:stale-token", "", answer, "It is over.")
+        return [Rejected(one.ticket, problem) for one in some]
 
 
-async def told(service: Service, folder: Path, *reports: Reported) -> list[Telling]:
-    """What is still on disk when all is told."""
-    kept = Reports(folder)
-    delivery = Delivery(kept, service.tell)
-    for one in reports:
-        await delivery.report(one, "credential")
-    delivery.close()
-    await delivery.run()
-    return [one.report for one in kept.left()]
+def report(token: int) -> Reported:
+    return Reported(ticket="9", task="unit", token=token)
 
 
-def too_large(one: Reported) -> errors.Problem | None:
-    return problem(413) if one.ticket == "wrong" and one.outcome is not None else None
+async def deliver(reports: Reports, service: Service, *tokens: int) -> None:
+    delivering = Delivery(reports, service.tell)
+    for token in tokens:
+        await delivering.report(report(token), "credential")
+    delivering.close()
+    await delivering.run()
 
 
-@pytest.mark.parametrize("whole", [True, False], ids=["the request", "the report"])
-async def test_of_a_report_that_is_refused_as_wrong_it_is_told_that_the_attempt_is_over(
-    whole: bool, tmp_path: Path
-) -> None:
-    service = Service(too_large, whole)
-    assert [] == await told(service, tmp_path, report("one"), report("wrong"), report("two"))
-    by_ticket = {one.ticket: one for one in service.has}
-    assert {"one": Outcome.PASSED, "two": Outcome.PASSED, "wrong": None} == {
-        ticket: one.outcome for ticket, one in by_ticket.items()
-    }
-    assert (Execution.INFRASTRUCTURE, "its report was refused: It is so.") == (
-        by_ticket["wrong"].execution,
-        by_ticket["wrong"].reason,
-    )
+async def test_a_report_is_on_disk_until_it_is_accepted(reports: Reports) -> None:
+    seen: list[int] = []
+
+    class Looking(Service):
+        async def tell(self, some: Sequence[Telling]) -> Sequence[Answer]:
+            seen.append(len(reports.left()))
+            return await super().tell(some)
+
+    await deliver(reports, Looking(), 3)
+    assert [1] == seen
+    assert [] == reports.left()
 
 
-async def test_what_is_refused_whatever_it_says_is_told_no_more(tmp_path: Path) -> None:
-    service = Service(lambda _: problem(422), whole=True)
-    assert [] == await told(service, tmp_path, report("wrong"))
-    assert [] == service.has
+async def test_what_nobody_has_answered_is_told_again_in_its_order(reports: Reports) -> None:
+    service = Service(errors.Unavailable("away"), errors.NoAnswer("silent"))
+    await deliver(reports, service, 3, 4)
+    assert [3, 4, 3, 4, 3, 4] == [one.token for one in service.heard]
 
 
-async def test_of_an_attempt_that_was_lost_nothing_is_told_in_its_place(tmp_path: Path) -> None:
-    service = Service(lambda _: problem(409), whole=False)
-    assert [] == await told(service, tmp_path, report("lost"))
-    assert [] == service.has
+async def test_a_report_that_comes_too_late_is_not_told_again(reports: Reports) -> None:
+    service = Service(409)
+    await deliver(reports, service, 3)
+    assert [report(3)] == service.heard
+    assert [] == reports.left()
 
 
-@pytest.mark.parametrize("status", [429, 500, 503])
-async def test_a_service_in_trouble_is_told_again(status: int, tmp_path: Path) -> None:
-    trouble = [problem(status)] * 3
-    service = Service(lambda _: trouble.pop() if trouble else None, whole=True)
-    assert [] == await told(service, tmp_path, report("one"), report("two"))
-    assert ["one", "two"] == sorted(one.ticket for one in service.has)
+async def test_what_the_service_cannot_take_now_is_told_again(reports: Reports) -> None:
+    service = Service(503, 429)
+    await deliver(reports, service, 3)
+    assert [report(3)] * 3 == service.heard
 
 
-async def test_a_runner_that_is_refused_keeps_its_reports(tmp_path: Path) -> None:
-    service = Service(lambda _: problem(401), whole=True)
-    with pytest.raises(errors.Unauthenticated):
-        await told(service, tmp_path, report("one"), report("two"))
-    assert ["one", "two"] == [kept.report.ticket for kept in Reports(tmp_path).left()]
+async def test_a_start_is_told_and_not_kept(reports: Reports) -> None:
+    service, started = Service(), Started(ticket="9", task="unit", token=3)
+    delivering = Delivery(reports, service.tell)
+    delivering.tell(started)
+    assert [] == reports.left()
+    delivering.close()
+    await delivering.run()
+    assert [started] == service.heard
 
 
-async def test_what_an_earlier_runner_has_left_ends_its_attempt_too(tmp_path: Path) -> None:
-    reports, has = Reports(tmp_path), []
-    reports.keep(Kept(report("wrong"), "credential"))
+async def test_a_disk_that_takes_nothing_loses_no_report_of_who_lives(tmp_path: Path) -> None:
+    service = Service()
+    await deliver(Reports(tmp_path / "nowhere"), service, 3)
+    assert [report(3)] == service.heard
+
+
+async def test_a_runner_that_may_not_speak_hears_of_it(reports: Reports) -> None:
+    problem = errors.Problem("urn:turnstile:problem:superseded-session", "", 409, "")
+    with pytest.raises(errors.Conflict):
+        await deliver(reports, Service(errors.Refused.by(problem)), 3)
+    assert [Kept(report(3), "credential")] == reports.left()
+
+
+def saying(*answers: Exception | None) -> tuple[list[int], Callable[[Kept], Awaitable[None]]]:
+    heard: list[int] = []
+    left = list(answers)
 
     async def tell(kept: Kept) -> None:
-        if wrong := too_large(kept.report):
-            raise errors.Refused.by(wrong)
-        has.append(kept)
+        heard.append(kept.report.token)
+        if error := left.pop(0) if left else None:
+            raise error
 
+    return heard, tell
+
+
+async def test_what_a_runner_has_left_the_next_one_tells(reports: Reports) -> None:
+    for token in (3, 4):
+        reports.keep(Kept(report(token), "credential"))
+    heard, tell = saying(errors.Unavailable("away"))
     await deliver_left(reports, tell)
-    (one,) = has
-    assert ("credential", Execution.INFRASTRUCTURE) == (one.credential, one.report.execution)
+    assert [3, 3, 4] == heard
+    assert [] == reports.left()
+
+
+async def test_what_was_left_and_comes_too_late_is_told_once(reports: Reports) -> None:
+    reports.keep(Kept(report(3), "credential"))
+    problem = errors.Problem("urn:turnstile:problem:stale-token", "", 409, "It is over.")
+    heard, tell = saying(errors.Refused.by(problem))
+    await asyncio.wait_for(deliver_left(reports, tell), 5)
+    assert [3] == heard
     assert [] == reports.left()

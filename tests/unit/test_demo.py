@@ -1,198 +1,184 @@
-"""The demonstration's story and its checks, without a server: a log that is wrong is found out."""
+"""The demonstration's checks: each finds out what is wrong."""
 
-import asyncio
-from collections.abc import Callable, Coroutine
+import tomllib
+from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
-from typing import Any, cast
-from uuid import UUID, uuid4
+from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
-from adapters.asking import Asker, NoAnswer
-from adapters.codec import Codec
-from adapters.log import Received
-from domain.envelope import Answer, Recorded, Submitted
-from domain.kinds import DECIDERS
-from domain.ticket.events import ReportRefused
-from tests.unit.given import NOON
-from workers.demo.checks import checks
-from workers.demo.story import TICKET, Engines, Story, Unexpected
-from workers.partition import Partition
+from adapters.client import Artifact, Attempt, Event, Opening, Task, Ticket
+from domain.workflow import TaskSpec, check
+from workers.demo.checks import ENDED, checks
+from workers.demo.outcome import Aftermath, Outcome
+from workers.demo.tasks.short import long_ones
+from workers.demo.tasks.slowest import told
+from workers.demo.workflow import opening
 
-
-class Engine:
-    """An engine that is killed when it is told to; the only one who decides."""
-
-    def __init__(self, name: str, house: "House") -> None:
-        self.name = name
-        self.pid = 1
-        self.log = Path(f"{name}.log")
-        self._house = house
-        self._taken = [{"partition": 0, "sequence": len(house.events)}]
-
-    async def kill(self) -> None:
-        self._house.serving = False
-
-    async def stop(self) -> int:
-        return self._house.status
-
-    async def meanwhile(self, work: Coroutine[Any, Any, Answer]) -> Answer:
-        return await work
-
-    def said(self, event: str) -> list[dict[str, int]]:
-        return self._taken
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+REPORT = b"<testsuite><testcase name='test_it_works' time='0.5'/></testsuite>"
+SAID = told(REPORT).encode()
 
 
-class House:
-    """A log of one partition, its engines, and who asks them."""
-
-    def __init__(self, *, immortal: bool = False, status: int = 0) -> None:
-        self.events: list[Recorded] = []
-        self.serving = False
-        self.status = status
-        self.told: list[tuple[str, str]] = []
-        self._immortal = immortal
-        self._inbox: list[Submitted] = []
-        self._partition = Partition(0, 1, DECIDERS, Codec(DECIDERS))
-        self._position = 0
-
-    async def start(self, name: str) -> Engine:
-        self.serving = True
-        return Engine(name, self)
-
-    async def ask(self, submitted: Submitted, timeout: float) -> Answer:
-        self._inbox.append(msgspec.structs.replace(submitted, reply_to="me"))
-        await asyncio.sleep(0)  # it takes a while
-        if not (self.serving or self._immortal):
-            raise NoAnswer
-        batch = []
-        for command in self._inbox:
-            self._position += 1
-            batch.append(Received(position=self._position, at=NOON, submitted=command))
-        self._inbox = []
-        decided = self._partition.decide(batch, NOON)
-        self.events += (one.recorded for one in decided.events)
-        return decided.replies[-1].answer
-
-    def tell(self, who: str, what: str) -> None:
-        self.told.append((who, what))
-
-    def wait(self, what: str) -> None:
-        pass
-
-    async def play(self) -> Story:
-        story = Story(cast("Asker", self), cast("Engines", self), self)
-        await story.tell()
-        return story
+def artifact(name: str, content: bytes) -> Artifact:
+    return Artifact(name, f"sha256:{sha256(content).hexdigest()}", len(content))
 
 
-Log = list[Recorded]
-Answers = dict[UUID, list[Answer]]
+def attempt(token: int, task: str, number: int, worker: str, ended: str, **rest: Any) -> Attempt:
+    return Attempt(
+        ticket="t", token=token, task=task, number=number, worker=worker, request="r", lease=5.0,
+        created="ticket_opened", claimed_at=NOON, ended=ended, **rest,
+    )  # fmt: skip
 
 
-async def test_the_story_ends_as_it_must() -> None:
-    house = House()
-    story = await house.play()
-    assert [] == failing(house.events, story)
+PASSED: dict[str, Any] = {"execution": "ok", "outcome": "passed", "started_at": NOON}
+BUSY: dict[str, Any] = {"execution": "infrastructure", "reason": "git .: error: 503 (tried once)"}
+
+ATTEMPTS = [
+    attempt(3, "domain", 1, "runner-2", "lease_lost", started_at=NOON),
+    attempt(4, "imports", 1, "runner-1", "task_retried", **BUSY),
+    attempt(5, "lint", 1, "runner-1", "task_passed", **PASSED),
+    attempt(6, "short", 1, "runner-1", "task_failed"),
+    attempt(7, "imports", 2, "runner-1", "task_passed", **PASSED),
+    attempt(8, "domain", 2, "runner-1", "task_passed", **PASSED),
+    attempt(9, "slowest", 1, "runner-1", "task_passed", **PASSED),
+]
+WORDS = ["ticket_opened", *(str(one.ended) for one in ATTEMPTS), "ticket_passed"]
+TASKS = ["", *(one.task for one in ATTEMPTS), ""]
 
 
-async def test_the_story_needs_an_engine_that_dies() -> None:
-    with pytest.raises(Unexpected, match="somebody answered although the engine was killed"):
-        await House(immortal=True).play()
+def event(version: int, word: str, task: str) -> Event:
+    return Event(
+        version=version, type=f"turnstile.ticket.{word}", time=NOON, actor="a", what="", details=(),
+        seconds=None, id="", command="", sequence=version, data={"task": task},
+    )  # fmt: skip
 
 
-async def test_the_story_needs_an_engine_that_stops_cleanly() -> None:
-    with pytest.raises(Unexpected, match="engine-b ended with status 1 instead of 0"):
-        await House(status=1).play()
+def row(task: str, state: str, attempts: int) -> Task:
+    return Task(
+        ticket="t", task=task, n=0, project="p", class_="c", required=True, spec=None, state=state,
+        since=NOON, created="ticket_opened", attempts=attempts,
+    )  # fmt: skip
 
 
-def failing(log: Log, story: Story, answers: Answers | None = None) -> list[str]:
+TICKET = Ticket(
+    ticket="t", partition=0, kind="commit", project="p", name="n", revision="r", url=None,
+    labels={}, supersedes=None, supersedes_order=None, not_before=None, opened_at=NOON,
+    opened_by="a", state="passed", priority=0, sealed=True, deadline=NOON,
+)  # fmt: skip
+
+OUTCOME = Outcome(
+    ticket=TICKET,
+    tasks=[row(task, state, attempts) for task, (state, attempts) in ENDED.items()],
+    attempts=ATTEMPTS,
+    events=[event(n, *each) for n, each in enumerate(zip(WORDS, TASKS, strict=True), start=1)],
+    results=[],
+    artifacts={8: [artifact("report.xml", REPORT)], 9: [artifact("slowest.txt", SAID)]},
+    contents={artifact("", each).digest: each for each in (REPORT, SAID)},
+    logs={3: b"...  [ 21%]\n", 8: b"...  [100%]\n72 passed in 3.00s\n"},
+)
+AFTER = Aftermath("runner-2", 1, {"runner-1": 0, "service": 0}, [])
+
+
+def failing(outcome: Outcome, after: Aftermath = AFTER) -> list[str]:
     """The first words of what does not hold."""
-    checked = checks({0: log}, TICKET, answers or story.answers, story.claim, story.late)
-    return [" ".join(check.sentence.split()[:3]) for check in checked if not check.holds]
-
-
-def twice(log: Log, story: Story) -> Log:
-    """The claim was decided twice: by the engine that was killed, too."""
-    at = next(n for n, fact in enumerate(log) if fact.causationid == story.claim)
-    return numbered([*log[: at + 1], log[at], *log[at + 1 :]])
-
-
-def numbered(log: Log) -> Log:
     return [
-        msgspec.structs.replace(fact, originator_version=n, sequence=n)
-        for n, fact in enumerate(log, start=1)
+        " ".join(each.sentence.split()[:3]) for each in checks(outcome, after) if not each.holds
     ]
 
 
-def gap(log: Log, story: Story) -> Log:
-    """An event is lost, and with it its number."""
-    return [fact for fact in log if fact.originator_version != 5]
+def changed(at: int, **fields: Any) -> Outcome:
+    """Another attempt in the place of one."""
+    attempts = [*ATTEMPTS]
+    attempts[at] = replace(attempts[at], **fields)
+    return replace(OUTCOME, attempts=attempts)
 
 
-def sequence_gap(log: Log, story: Story) -> Log:
-    """A sequence was given and is not there."""
-    return [msgspec.structs.replace(fact, sequence=fact.sequence + 1) for fact in log]
-
-
-def unnoticed(log: Log, story: Story) -> Log:
-    """The late report was refused without a trace."""
-    return numbered([fact for fact in log if not isinstance(fact.event, ReportRefused)])
-
-
-def unfinished(log: Log, story: Story) -> Log:
-    """The last event is lost."""
-    return log[:-1]
-
-
-def other_id(log: Log, story: Story) -> Log:
-    """An event does not have the id that follows from its cause."""
-    return [*log[:-1], msgspec.structs.replace(log[-1], id=uuid4())]
-
-
-def somebody_elses(log: Log, story: Story) -> Log:
-    """An event of a ticket that nobody opened."""
-    last = msgspec.structs.replace(log[-1], originator_id="ticket/2", sequence=len(log) + 1)
-    return [*log, last]
+def test_all_checks_hold_where_all_is_well() -> None:
+    assert [] == failing(OUTCOME)
 
 
 @pytest.mark.parametrize(
-    ("damage", "expected"),
+    ("wrong", "found"),
     [
-        (lambda log, story: [], {"the ticket passed:", "19 commands were", "the late report"}),
-        (lambda log, story: log[1:], {"the ticket passed:", "its versions 1", "19 commands were"}),
-        (gap, {"its versions 1"}),
-        (sequence_gap, {"its versions 1"}),
-        (twice, {"the claim that", "19 commands were"}),
-        (unnoticed, {"the late report"}),
-        (unfinished, {"the ticket passed:"}),
-        (other_id, {"19 commands were"}),
-        (somebody_elses, {"its versions 1"}),
+        (replace(OUTCOME, ticket=replace(TICKET, state="failed")), "the ticket passed:"),
+        (replace(OUTCOME, tasks=OUTCOME.tasks[1:]), "the ticket passed:"),
+        (changed(0, worker="runner-1"), "runner-2 was killed:"),
+        (changed(0, ended="claim_returned"), "runner-2 was killed:"),
+        (changed(5, worker="runner-2"), "runner-2 was killed:"),
+        (replace(OUTCOME, logs={8: OUTCOME.logs[8]}), "the log of"),
+        (replace(OUTCOME, logs={3: OUTCOME.logs[8], 8: OUTCOME.logs[8]}), "the log of"),
+        (replace(OUTCOME, logs={3: OUTCOME.logs[3], 8: OUTCOME.logs[3]}), "the log of"),
+        (changed(1, reason="git .: no route to host"), "the git server"),
+        (changed(1, execution="configuration"), "the git server"),
+        (changed(1, started_at=NOON), "the git server"),
+        (replace(OUTCOME, artifacts={8: OUTCOME.artifacts[8]}), "slowest was given"),
+        (
+            replace(OUTCOME, contents={**OUTCOME.contents, artifact("", REPORT).digest: b"?"}),
+            "slowest was given",
+        ),
+        (
+            replace(OUTCOME, contents={**OUTCOME.contents, artifact("", SAID).digest: b"?"}),
+            "slowest was given",
+        ),
+        (replace(OUTCOME, events=OUTCOME.events[1:]), "the history has"),
+        (
+            replace(OUTCOME, events=[*OUTCOME.events, event(10, "task_passed", "lint")]),
+            "the history has",
+        ),
     ],
-    ids=lambda each: getattr(each, "__name__", ""),
 )
-async def test_a_log_that_is_wrong_is_found_out(
-    damage: Callable[[Log, Story], Log], expected: set[str]
-) -> None:
-    house = House()
-    story = await house.play()
-    assert expected <= set(failing(damage(house.events, story), story))
+def test_an_outcome_that_is_wrong_is_found_out(wrong: Outcome, found: str) -> None:
+    assert [found] == failing(wrong)
 
 
-async def test_two_answers_to_one_command_are_found_out() -> None:
-    house = House()
-    story = await house.play()
-    first, second = story.answers[story.claim]
-    answers = {
-        **story.answers,
-        story.claim: [first, msgspec.structs.replace(second, version=second.version + 1)],
-    }
-    assert ["19 commands were", "the claim that"] == failing(house.events, story, answers)
+@pytest.mark.parametrize(
+    ("after", "found"),
+    [
+        (replace(AFTER, refused=0), "the git server"),
+        (replace(AFTER, left=["17 pytest"]), "no process of"),
+        (replace(AFTER, statuses={}), "no process of"),
+        (replace(AFTER, statuses={"runner-1": 0, "service": -9}), "no process of"),
+    ],
+)
+def test_what_is_left_behind_is_found_out(after: Aftermath, found: str) -> None:
+    assert [found] == failing(OUTCOME, after)
 
 
-async def test_an_accepted_command_that_the_log_does_not_know_is_found_out() -> None:
-    house = House()
-    story = await house.play()
-    answers = {**story.answers, uuid4(): [Answer(command_id=uuid4(), partition=0, version=3)]}
-    assert ["20 commands were"] == failing(house.events, story, answers)
+def test_the_workflow_is_one_with_everything_filled_in() -> None:
+    opened = opening("t", git="http://127.0.0.1:1", revision="c0ffee", name='odd"name')
+    assert set(ENDED) == {task.name for task in opened.tasks}
+    assert 'odd"name' == opened.subject.name
+    assert "$" not in msgspec.json.encode(opened).decode()
+    check(msgspec.convert(msgspec.to_builtins(opened.tasks), tuple[TaskSpec, ...]))
+    assert opened == msgspec.convert(msgspec.to_builtins(opened), Opening)
+
+
+def test_the_workflow_runs_files_that_are_there() -> None:
+    root = Path(__file__).parents[2]
+    workflow = tomllib.loads((root / "workers/demo/workflow.toml").read_text())
+    [command] = [
+        task["run"]["parameters"]["command"]
+        for task in workflow["tasks"]
+        if task["name"] == "domain"
+    ]
+    tests = [word for word in command.split() if word.endswith(".py")]
+    assert tests
+    assert [] == [name for name in tests if not (root / "tests/unit" / name).is_file()]
+
+
+def test_the_slowest_tests_are_told_with_their_report() -> None:
+    first, count, slowest = SAID.decode().splitlines()
+    assert f"report.xml is {artifact('', REPORT).digest}" == first
+    assert count.startswith("1 tests")
+    assert "0.500 s  test it works" == slowest.strip()
+
+
+@pytest.mark.parametrize(("most", "found"), [(2, [(3, Path("domain/a.py"))]), (3, [])])
+def test_long_modules_are_found(tmp_path: Path, most: int, found: list[tuple[int, Path]]) -> None:
+    (tmp_path / "domain").mkdir()
+    (tmp_path / "domain" / "a.py").write_text("1\n2\n3\n")
+    assert found == list(long_ones(tmp_path, most))

@@ -8,6 +8,7 @@ import pytest
 
 from adapters.config import Config
 from domain.ticket.automata import TASK, TICKET
+from domain.worker.automata import WORKER
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -17,7 +18,7 @@ PROMISES = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", README)
 
 def test_its_drawings_are_those_of_the_automata() -> None:
     drawings = re.findall(r"```mermaid\n(.*?)\n```", README, re.DOTALL)
-    assert [TICKET.diagram().strip(), TASK.diagram().strip()] == drawings
+    assert [one.diagram().strip() for one in (TICKET, TASK, WORKER)] == drawings
 
 
 @pytest.mark.parametrize(("file", "name"), PROMISES)

@@ -67,7 +67,7 @@ class Desk:
         given, self._orders = tuple(self._orders), []
         return Claims(given, WorkerState.AVAILABLE)
 
-    async def beat(self, attempts: Sequence[tuple[str, int]]) -> Beat:
+    async def beat(self, attempts: Sequence[tuple[str, int]], *, longest: float) -> Beat:
         self._meet("beat")
         self.beaten.set()
         return Beat(WorkerState.AVAILABLE, (), ())

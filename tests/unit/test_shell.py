@@ -48,7 +48,7 @@ STEP = {"name": "a", "run": "true"}
         ({"script": "make"}, "script", "there is no such field"),
         ({"command": 3}, "command", "expected `str | array"),
         ({"command": ""}, "command", "length >= 1"),
-        ({"command": []}, "command", "names no program"),
+        ({"command": []}, "command", "length >= 1"),
         ({"command": "a\0b"}, "command", "NUL"),
         ({"steps": [{**STEP, "run": "a\0b"}]}, "steps[0].run", "NUL"),
         ({"command": ["make", 8]}, "command[1]", "expected `str`, got `int`"),

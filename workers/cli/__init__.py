@@ -1,5 +1,7 @@
 """The command line, `turnstile`."""
 
+import atexit
+import gc
 import os
 import sys
 from collections.abc import Coroutine, Mapping
@@ -45,6 +47,7 @@ SECTIONS: Final = {
         "rerun": "steering",
         "hold": "steering",
         "priority": "steering",
+        "revoke": "steering",
     },
     "Operation": {
         "doctor": "doctor",
@@ -102,6 +105,9 @@ wrong.
 @click.version_option(package_name="turnstile-server", prog_name="turnstile")
 def main() -> None:
     """Run the tests of a large project as tickets."""
+    # The interpreter looks for garbage once more when it ends, and now and then falls over what
+    # msgspec has of types (its issue 717): an exit status would be lost. Now it looks at nothing.
+    atexit.register(gc.freeze)
 
 
 def configuration(options: Mapping[str, str] | None = None, *, quiet: bool = False) -> Config:

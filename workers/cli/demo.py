@@ -1,134 +1,49 @@
 """`turnstile demo`: the story in a terminal, or as plain lines where there is none."""
 
 import asyncio
+import re
 import signal
 import sys
-from collections.abc import Sequence
-from time import monotonic
-from typing import NoReturn
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, NoReturn
 
 import click
 import msgspec
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from msgspec.structs import replace
 
 from adapters.config import Config
-from projections import history
+from projections.history import Row
 from workers import logs
 from workers.cli import configuration, main, run
-from workers.demo import TICKET, Check, DemoFailed
+from workers.cli.history import row_of
+from workers.cli.screen import Screen
+from workers.demo import DemoFailed, Outcome, Shown
 from workers.demo import demo as show
 
-EXIT_FAILED = 1
+EXIT_FAILED: Final = 1
 """The exit status of a demonstration that did not show what it must."""
 
-_COLOURS = {
-    "PostgreSQL": "blue",
-    "Kafka": "blue",
-    "author": "magenta",
-    "engine-a": "green",
-    "engine-b": "green",
-    "kill -9": "bold red",
-    "nobody": "bold red",
-    "reaper": "yellow",
-}
-
-_NEXT = (
-    ("turnstile diagram ticket", "what may follow what, drawn (or: diagram task)"),
-    ("turnstile engine", "an engine of your own; as many as you like share the work"),
-    ("domain/ticket/decide.py", "the rules: what follows from a command"),
+NEXT: Final = (
+    ("turnstile up", "a service of your own; Ctrl-C ends it, and its data stays in .turnstile"),
+    ("turnstile run -- make lint", "in another terminal: a command of yours, as a ticket"),
+    ("turnstile init", "writes a first workflow, with comments; `submit` opens it as a ticket"),
+    ("workers/demo/workflow.toml", "the workflow of this ticket"),
     ("workers/demo/story.py", "this story"),
-    ("make test", "the same with three engines, killed and paused at random"),
+    ("README.md", "workflows, services, runners elsewhere"),
 )
 
-
-class Screen:
-    """Where the story is shown: a line at a time, as it happens."""
-
-    def __init__(self) -> None:
-        if hasattr(sys.stdout, "reconfigure"):
-            sys.stdout.reconfigure(errors="replace")  # an old terminal shows `?` for an arrow
-        self.console = Console(highlight=False)
-        self.seconds = 0.0
-        self._began = monotonic()
-        self._status = self.console.status("", spinner="dots")
-
-    def __enter__(self) -> "Screen":
-        if self.console.is_terminal:
-            self._status.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.seconds = monotonic() - self._began
-        self._status.stop()
-
-    def tell(self, who: str, what: str) -> None:
-        """Somebody did something just now."""
-        time = f"{monotonic() - self._began:6.1f} s"
-        if not self.console.is_terminal:
-            self.plain(f"{time}  {who:<10}  {what}")
-            return
-        line = Table.grid(padding=(0, 2))
-        line.add_column(width=8)
-        line.add_column(width=10)
-        line.add_column()
-        line.add_row(Text(time, "dim"), Text(who, _COLOURS.get(who, "cyan")), Text(what))
-        self.console.print(line)
-        self.wait("")
-
-    def wait(self, what: str) -> None:
-        """Nothing can be seen for a while, because of this."""
-        self._status.update(Text(what, "dim"))
-
-    def plain(self, line: str = "") -> None:
-        """A line as it is."""
-        self.console.print(Text(line), soft_wrap=True)
-
-    def title(self, text: str) -> None:
-        """What comes now."""
-        self.plain()
-        self.console.print(Text(text, "bold"))
-
-    def check(self, check: Check) -> None:
-        """Something that was checked."""
-        mark, colour = ("✓", "green") if check.holds else ("✗", "bold red")
-        self.console.print(Text.assemble((mark, colour), f" {check.sentence}"), soft_wrap=True)
-
-    def tell_history(self, rows: Sequence[history.Row]) -> None:
-        """A ticket's history."""
-        if not self.console.is_terminal:
-            for line in history.lines(rows):
-                self.plain(line)
-            return
-        table = Table.grid(padding=(0, 2))
-        for justify in ("left", "right", "right", "left"):
-            table.add_column(justify=justify, no_wrap=True)
-        table.add_column()
-        date = ""
-        for row in rows:
-            if date != (date := history.day(row.time)):
-                table.add_row(Text(date, "dim"))
-            what = Text(row.what)
-            for detail in row.details:
-                what.append(f"\n{detail}", "dim")
-            table.add_row(
-                Text(history.clock(row.time), "dim"),
-                Text(f"+{history.duration(row.since)}" if row.since is not None else "", "dim"),
-                Text(str(row.version), "bold"),
-                Text(row.actor, _COLOURS.get(row.actor, "cyan")),
-                what,
-            )
-        self.console.print(table)
+END: Final = 8
+"""Lines of a log that are shown."""
 
 
 @main.command()
-@click.option("--keep", is_flag=True, help="Leave files and schema there, and say where.")
+@click.option("--keep", is_flag=True, help="Leave the data there, and say how to look at it.")
 def demo(keep: bool) -> None:
-    """Show it at work: a ticket's life goes on while its engine is killed.
+    """Show it at work: a ticket for Turnstile's own commit, while a runner is killed.
 
-    Starts the bundled PostgreSQL in a temporary directory; where TURNSTILE_KAFKA or DATABASE_URL
-    names a server, the demonstration has topics, or a schema, of its own there.
+    In a clone of Turnstile's repository. Starts a service in a temporary directory, with two
+    runners; where TURNSTILE_KAFKA or DATABASE_URL names a server, the log has topics, or a schema,
+    of its own there.
     """
     config = configuration()
     logs.configure(msgspec.structs.replace(config, log_level="error"))
@@ -137,37 +52,81 @@ def demo(keep: bool) -> None:
 
 async def _demo(config: Config, keep: bool) -> None:
     screen = Screen()
-    screen.plain("One ticket, three workers, two engines; one of them will be killed.\n")
+    screen.plain("A ticket for this repository’s HEAD, and two runners; one of them is killed.\n")
     ended = _end_on_signals()
     try:
         with screen:
             shown = await show(config, screen, keep=keep)
     except DemoFailed as failed:
-        _fail(failed)
+        _fail(f"the demonstration failed: {failed}", failed.logs)
     except asyncio.CancelledError:
         click.echo("turnstile: stopped; nothing was left running", err=True)
         sys.exit(128 + ended[0] if ended else EXIT_FAILED)
-    screen.title(f"The history of {TICKET}, folded from its events")
-    screen.tell_history(shown.history)
-    screen.title("Checked in the log")
+    _tell(screen, shown.outcome)
+    screen.title("Checked")
     for check in shown.checks:
         screen.check(check)
-    if not all(check.holds for check in shown.checks):
-        click.echo("turnstile: the log is not what it must be; see the crosses", err=True)
-        sys.exit(EXIT_FAILED)
-    screen.title(f"All of it in {screen.seconds:.1f} s. Where to look next")
-    for what, why in _NEXT:
-        screen.plain(f"  {what:<25}  {why}")
     if keep:
-        if config.kafka is not None:
-            settings = f"TURNSTILE_KAFKA_TOPICS={shown.config.kafka_topics}"
-        elif config.database_url is not None:
-            settings = f"TURNSTILE_SCHEMA={shown.config.schema}"
-        else:
-            settings = f"TURNSTILE_DATA={shown.config.data}"
-        screen.title("Kept")
-        screen.plain(f"  {shown.config.data}: what the engines said")
-        screen.plain(f"  {settings} turnstile engine: serves this very log")
+        _tell_kept(screen, config, shown)
+    if not all(check.holds for check in shown.checks):
+        _fail(
+            "it is not what it must be; see the crosses", {**shown.logs, **_failed(shown.outcome)}
+        )
+    screen.title(f"All of it in {screen.seconds:.1f} s. Where to look next")
+    for what, why in NEXT:
+        screen.plain(f"  {what:<27} {why}")
+
+
+def _tell(screen: Screen, outcome: Outcome) -> None:
+    ticket = outcome.ticket.ticket
+    screen.title(f"turnstile history {ticket}")
+    rows = [row_of(event) for event in outcome.events]
+    screen.tell_history([_shortened(row) for row in rows])
+    screen.title(f"turnstile results --ticket {ticket}")
+    for result in reversed(outcome.results):
+        seconds = "" if result.duration is None else f"{result.duration:.1f} s"
+        screen.plain(
+            f"  {result.testcase:<17} {result.outcome:<7} {seconds:>7}  {result.summary}".rstrip()
+        )
+    screen.title("Artifacts")
+    screen.lines(_artifacts(outcome))
+    screen.title(f"turnstile log {ticket} slowest (its end)")
+    screen.lines(outcome.log_of("slowest").splitlines()[-END:])
+
+
+def _shortened(row: Row) -> Row:
+    """Without what stands in the workflow, and the ids of requests."""
+    what = re.sub(", request [0-9a-f-]{36}", "", row.what)
+    return replace(row, what=what, details=() if row.version == 1 else row.details)
+
+
+def _artifacts(outcome: Outcome) -> Iterator[str]:
+    for attempt in outcome.attempts:
+        for one in outcome.artifacts.get(attempt.token, ()):
+            yield f"{attempt.task}/{one.name:<12}  {one.size:>7} bytes  {one.digest[:23]}…"
+
+
+def _failed(outcome: Outcome) -> Mapping[str, Sequence[str]]:
+    """The ends of the logs of tasks that should have passed."""
+    return {
+        f"the log of {task.task}": outcome.log_of(task.task).splitlines()[-2 * END :]
+        for task in outcome.tasks
+        if task.required and task.state != "passed"
+    }
+
+
+def _tell_kept(screen: Screen, config: Config, shown: Shown) -> None:
+    settings = [f"TURNSTILE_DATA={shown.config.data}"]
+    if config.kafka is not None:
+        settings += [
+            f"TURNSTILE_KAFKA={config.kafka}",
+            f"TURNSTILE_KAFKA_TOPICS={shown.config.kafka_topics}",
+        ]
+    if config.database_url is not None:
+        settings.append(f"TURNSTILE_SCHEMA={shown.config.schema}")
+    screen.title("Kept")
+    screen.plain(f"  {shown.config.data}: what the processes have said, and all data")
+    screen.plain(f"  {' '.join(settings)} turnstile up: serves it again")
 
 
 def _end_on_signals() -> list[int]:
@@ -185,9 +144,9 @@ def _end_on_signals() -> list[int]:
     return ended
 
 
-def _fail(failed: DemoFailed) -> NoReturn:
-    click.echo(f"turnstile: the demonstration failed: {failed}", err=True)
-    for name, tail in failed.logs.items():
+def _fail(reason: str, tails: Mapping[str, Sequence[str]]) -> NoReturn:
+    click.echo(f"turnstile: {reason}", err=True)
+    for name, tail in tails.items():
         click.echo(f"\nThe end of {name}:", err=True)
         for line in tail:
             click.echo(f"  {line}", err=True)

@@ -43,7 +43,7 @@ def history(ticket: str, after: int, in_json: bool) -> None:
                 print_json(event)
         else:
             out = console()
-            for line in told.lines([_row(event) for event in events]):
+            for line in told.lines([row_of(event) for event in events]):
                 out.print(Text(line))
 
     talk(ask)
@@ -129,7 +129,8 @@ def _recorded(event: Event, ticket: str, codec: Codec) -> Recorded:
     )
 
 
-def _row(event: Event) -> told.Row:
+def row_of(event: Event) -> told.Row:
+    """The event as a history tells it."""
     return told.Row(
         version=event.version,
         time=event.time,

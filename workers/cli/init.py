@@ -23,6 +23,7 @@ def init(file: Path, force: bool) -> None:
         project=_quoted(Path.cwd().name or "project"),
         name=_quoted(_git("branch", "--show-current") or "main"),
         revision=_quoted(revision),
+        sources=_sources(revision),
         url=f"url = {_quoted(url)}\n" if url and "@" not in url else "",
     )
     try:
@@ -35,6 +36,14 @@ def init(file: Path, force: bool) -> None:
     if revision == "HEAD":
         click.echo("There is no commit here: say in the file which revision it is.")
     click.echo(f"{file} is written. `turnstile submit {file} --watch` opens the ticket in it.")
+
+
+def _sources(revision: str) -> str:
+    """The line that says where a task's files come from: this repository, if it is one."""
+    top = _git("rev-parse", "--show-toplevel")
+    url, comment = (top, "") if top else ("https://example.org/tower.git", "# ")
+    source = f'{{ kind = "git", url = {_quoted(url)}, revision = {_quoted(revision)} }}'
+    return f"{comment}sources = [{source}]"
 
 
 def _quoted(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What is done to tickets: cancel, run again, hold, hurry."""
+"""What is done to tickets: cancel, run again, hold, hurry, take from a worker."""
 
 from collections.abc import Awaitable, Callable
 
@@ -8,7 +8,7 @@ from adapters.client import Accepted, Client, Scope
 from workers.cli import main
 from workers.cli.completing import TICKET
 from workers.cli.output import as_json, print_json
-from workers.cli.talking import talk
+from workers.cli.talking import EXIT_CONFLICT, fail, talk
 
 reason = click.option("--reason", default="", help="Why: the history tells it.")
 
@@ -64,6 +64,24 @@ def hold(ticket: str, task: tuple[str, ...], release: bool, reason: str, in_json
         _say(lambda client: client.unhold(ticket, *task, reason=reason), "released", in_json)
     else:
         _say(lambda client: client.hold(ticket, *task, reason=reason), "held", in_json)
+
+
+@main.command()
+@click.argument("ticket", type=TICKET)
+@click.argument("task")
+@reason
+@as_json
+def revoke(ticket: str, task: str, reason: str, in_json: bool) -> None:
+    """Take a TASK of a TICKET from its worker, for another attempt; that costs no retry."""
+
+    async def ask(client: Client) -> Accepted:
+        attempts = [one async for one in client.attempts(ticket, task=task)]
+        under_way = [one for one in attempts if one.ended_at is None]
+        if not under_way:
+            fail(EXIT_CONFLICT, f"nobody has task {task!r} of ticket {ticket!r}")
+        return await client.revoke(ticket, under_way[0].token, reason=reason)
+
+    _say(ask, f"{task} is taken from its worker", in_json)
 
 
 @main.command(context_settings={"ignore_unknown_options": True})

@@ -1,48 +1,42 @@
-"""The demonstration: a ticket's life goes on although the engine is killed in the middle of it.
+"""The demonstration: Turnstile tests its own repository, although a runner of it is killed.
 
-Everything is real: the log, engines as processes of their own, kill -9. Played is only who is
-around the ticket: its author, the workers, and who notices that one of them is gone.
+Everything is real: the service, the runners, the tests that they run, kill -9.
 
-    story.py     what happens: START READING HERE
-    checks.py    what must be true of the log afterwards
+    story.py         what happens: START READING HERE
+    workflow.toml    the ticket that is opened, by workflow.py; what two of its tasks run is in
+                     tasks/
+    checks.py        what must be true afterwards, of what outcome.py has asked for
+    cast.py          the processes
+    place.py         where all of it is kept
+    repository.py    the commit that is tested, from git_server.py
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from shutil import rmtree
-from tempfile import mkdtemp
 from typing import Final
 
-import msgspec
 from msgspec import Struct
 
-from adapters.asking import NoAnswer, asking
+from adapters.client import TurnstileError
 from adapters.config import Config
-from adapters.kafka import temporary as kafka
-from adapters.kafka.connection import Address as KafkaAddress
-from adapters.log import Log, LogError
-from adapters.postgres.server import ServerError, bundled
-from adapters.postgres.temporary import temporary
-from domain.envelope import Recorded
-from projections import history
+from adapters.log import LogError
 from workers.child import Ended
-from workers.compose import assemble
+from workers.demo.cast import Cast
 from workers.demo.checks import Check, checks
-from workers.demo.story import TICKET, Engines, Stage, Story, Unexpected
+from workers.demo.outcome import Aftermath, Outcome
+from workers.demo.place import folder, place
+from workers.demo.repository import NoRepository, head, served
+from workers.demo.story import Stage, Story
 
-__all__ = ["TICKET", "Check", "DemoFailed", "Shown", "Stage", "demo"]
+__all__ = ["Check", "DemoFailed", "Outcome", "Shown", "Stage", "demo"]
 
-LEASE: Final = 2.0
-"""Seconds after which an engine that was killed has lost its partitions."""
-
-LIMIT: Final = 60.0
-"""Seconds that the story may take."""
+LIMIT: Final = 300.0
+"""Seconds that the story may take, also where others use the machine."""
 
 
 class DemoFailed(Exception):
-    """Something did not happen as it must. `logs` are the ends of what the engines said."""
+    """Something did not happen as it must. `logs` are the ends of what the processes said."""
 
     def __init__(self, reason: str, logs: Mapping[str, Sequence[str]]) -> None:
         super().__init__(reason)
@@ -52,22 +46,45 @@ class DemoFailed(Exception):
 class Shown(Struct, frozen=True):
     """What is left when all is over. The configuration leads to what was kept, if anything was."""
 
-    history: Sequence[history.Row]
+    outcome: Outcome
     checks: Sequence[Check]
     config: Config
+    logs: Mapping[str, Sequence[str]]
 
 
 async def demo(config: Config, stage: Stage, *, keep: bool = False) -> Shown:
-    """Show it, and check it. Nothing is left behind, unless it is to *keep* files and schema.
+    """Show it, and check it. Nothing is left behind, unless it is to *keep* files and log.
 
     Raises DemoFailed.
     """
     try:
-        with _folder(keep=keep) as folder:
-            async with _place(config, folder, stage, keep=keep) as place:
-                return await _show(place, folder, stage)
-    except (LogError, ServerError, OSError) as error:
+        tested = await asyncio.to_thread(head, Path.cwd())
+        if tested.has_changes:
+            stage.tell("git", "some changes are not committed: what is tested is HEAD without them")
+        with folder(keep=keep) as data:
+            async with (
+                place(config, data, stage, keep=keep) as own,
+                served(tested, data / "git") as git,
+                Cast(own, data) as cast,
+            ):
+                story = Story(own, cast, git, tested, stage)
+                outcome = await _told(story, cast)
+                stage.wait("all of them end")
+                await cast.end()
+                [killed] = cast.killed or [""]
+                after = Aftermath(killed, git.refused, cast.statuses, cast.left())
+                return Shown(outcome, tuple(checks(outcome, after)), own, cast.logs())
+    except (LogError, NoRepository, OSError) as error:
         raise DemoFailed(f"{error}{_where(config)}", {}) from error
+
+
+async def _told(story: Story, cast: Cast) -> Outcome:
+    try:
+        async with asyncio.timeout(LIMIT):
+            return await cast.meanwhile(story.tell())
+    except (Ended, TurnstileError, OSError) as error:
+        reason = f"it took longer than {LIMIT:g} s" if isinstance(error, TimeoutError) else error
+        raise DemoFailed(str(reason), cast.logs()) from error
 
 
 def _where(config: Config) -> str:
@@ -77,81 +94,3 @@ def _where(config: Config) -> str:
         if shown[setting] is not None:
             return f" ({name}={shown[setting]})"
     return ""
-
-
-async def _show(config: Config, folder: Path, stage: Stage) -> Shown:
-    async with (
-        assemble(config) as service,
-        asking(service.log) as asker,
-        Engines(config, folder) as engines,
-    ):
-        story = Story(asker, engines, stage)
-        try:
-            async with asyncio.timeout(LIMIT):
-                await story.tell()
-                log = {n: await _events(service.log, n) for n in range(service.log.partitions)}
-        except (Unexpected, Ended, NoAnswer, LogError) as error:
-            raise DemoFailed(str(error), engines.logs()) from error
-        except TimeoutError as error:
-            raise DemoFailed(f"it took longer than {LIMIT:g} s", engines.logs()) from error
-    ticket = [fact for facts in log.values() for fact in facts if fact.originator_id == TICKET]
-    return Shown(
-        history=tuple(history.rows(ticket)),
-        checks=tuple(checks(log, TICKET, story.answers, story.claim, story.late)),
-        config=config,
-    )
-
-
-async def _events(log: Log, partition: int) -> list[Recorded]:
-    """All that the partition has now."""
-    end = await log.end(partition)
-    events: list[Recorded] = []
-    if end:
-        async for page in log.follow(partition):
-            events += page
-            if events[-1].sequence >= end:
-                break
-    return events
-
-
-@contextmanager
-def _folder(*, keep: bool) -> Iterator[Path]:
-    """A directory that the bundled server's own user reaches, also where we are root."""
-    folder = Path(mkdtemp(prefix="turnstile-demo-"))
-    folder.chmod(0o711)
-    try:
-        yield folder
-    finally:
-        if not keep:
-            rmtree(folder, ignore_errors=True)
-
-
-@asynccontextmanager
-async def _place(
-    config: Config, folder: Path, stage: Stage, *, keep: bool
-) -> AsyncIterator[Config]:
-    """A log of its own: on the bundled server, or in the Kafka or database that is configured."""
-    config = msgspec.structs.replace(
-        config, data=str(folder), lease=LEASE, log_level="info", log_format="json"
-    )
-    if config.kafka is not None:
-        cluster = KafkaAddress.of(config)
-        lease = max(LEASE, await kafka.shortest_lease(cluster))
-        async with kafka.temporary(cluster, "demo", keep=keep) as own:
-            stage.tell("Kafka", f"is there; the log gets topics of its own, {own.topics}.*")
-            # What engines keep beside the log.
-            async with bundled(folder / "postgres", fsync=keep) as server:
-                yield msgspec.structs.replace(
-                    config, kafka_topics=own.topics, lease=lease, database_url=server.dsn
-                )
-        return
-    if config.database_url is not None:
-        async with temporary(config.database_url, "demo", keep=keep) as address:
-            stage.tell("PostgreSQL", f"is yours; the log gets the schema {address.schema}")
-            yield msgspec.structs.replace(config, schema=address.schema)
-        return
-    stage.tell("PostgreSQL", "the bundled one starts in a directory of its own")
-    # What is thrown away need not survive a power cut.
-    async with bundled(folder / "postgres", fsync=keep) as server:
-        stage.tell("PostgreSQL", f"answers (process {server.pid})")
-        yield msgspec.structs.replace(config, database_url=server.dsn)

@@ -1,30 +1,19 @@
-"""What must be true of the log after the story, whatever was killed in it."""
+"""What must be true in the end, whoever was killed."""
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from uuid import UUID
+from collections.abc import Iterator
+from hashlib import sha256
+from typing import Final
 
 from msgspec import Struct
 
-from domain.envelope import Answer, Recorded, event_id, partition_of
-from domain.stream import Stream, VersionGap
-from domain.ticket import TICKETS
-from domain.ticket.automata import TaskState, TicketState
-from domain.ticket.events import ReportRefused, TaskClaimed
-from domain.ticket.state import Ticket
+from workers.demo.outcome import Aftermath, Outcome
 
-Log = Mapping[int, Sequence[Recorded]]
-"""The events of each partition."""
-
-Answers = Mapping[UUID, Sequence[Answer]]
-"""What was answered to each command, as often as it was asked."""
-
-_ENDED = {
-    "build": (TaskState.PASSED, 2),
-    "unit": (TaskState.PASSED, 2),
-    "lint": (TaskState.PASSED, 1),
-    "docs": (TaskState.FAILED, 1),
+ENDED: Final = {
+    "lint": ("passed", 1),
+    "domain": ("passed", 2),
+    "slowest": ("passed", 1),
+    "imports": ("passed", 2),
+    "short": ("failed", 1),
 }
 """How each task ends, and after how many attempts."""
 
@@ -36,73 +25,86 @@ class Check(Struct, frozen=True):
     holds: bool
 
 
-def checks(log: Log, stream: str, answers: Answers, claim: UUID, late: int) -> Iterator[Check]:
-    """All of them.
-
-    *claim* is the command that was sent while the engine was killed, *late* the token of the
-    report that came too late.
-    """
-    facts = log[partition_of(stream, len(log))]
-    ticket = _folded(stream, facts)
-    tasks = {name: (task.state, len(task.attempts)) for name, task in ticket.tasks.items()}
+def checks(outcome: Outcome, after: Aftermath) -> Iterator[Check]:
+    """All of them."""
+    tasks = {task.task: (task.state, task.attempts) for task in outcome.tasks}
     yield Check(
-        "the ticket passed: build and unit in two attempts, lint in one; docs was optional",
-        ticket.state is TicketState.PASSED and tasks == _ENDED,
+        "the ticket passed: domain and imports in two attempts, the others in one; short failed, "
+        "and was optional",
+        outcome.ticket.state == "passed" and tasks == ENDED,
     )
     yield Check(
-        f"its versions 1 to {len(facts)} have no gap, nor have the sequences of any partition",
-        all(fact.originator_id == stream for events in log.values() for fact in events)
-        and _counts_up([fact.originator_version for fact in facts])
-        and all(_counts_up([fact.sequence for fact in events]) for events in log.values()),
-    )
-    accepted = [id_ for id_, given in answers.items() if given[0].refusal is None]
-    yield Check(
-        f"{len(accepted)} commands were accepted; each was decided once and has one answer",
-        _decided(stream, facts) == {id_: {a.version for a in answers[id_]} for id_ in accepted},
-    )
-    claimed = [fact for fact in facts if fact.causationid == claim]
-    yield Check(
-        "the claim that met the killed engine caused one event, of which every answer tells",
-        [type(fact.event) for fact in claimed] == [TaskClaimed]
-        and {answer.version for answer in answers[claim]} == {claimed[0].originator_version},
+        f"{after.killed} was killed: its lease ran out, and domain passed on another runner",
+        _was_lost(outcome, after.killed),
     )
     yield Check(
-        "the late report left one note in the history, and nothing else",
-        [fact.event for fact in facts if not fact.event.accepts]
-        == [ReportRefused(task="unit", token=late)],
+        "the log of the killed attempt is there as far as it had come, that of the next is whole",
+        _logs_are_kept(outcome),
+    )
+    yield Check(
+        "the git server refused one fetch: the infrastructure’s fault, and not the test’s",
+        after.refused == 1 and _was_retried(outcome),
+    )
+    yield Check(
+        "slowest was given the very report.xml that domain had left: the digests are equal",
+        _was_handed_over(outcome),
+    )
+    versions = [event.version for event in outcome.events]
+    yield Check(
+        f"the history has versions 1 to {len(versions)} without a gap, and one end of each task",
+        versions == list(range(1, len(versions) + 1)) and _each_ended_once(outcome),
+    )
+    yield Check(
+        "no process of any attempt is left, and all that were stopped ended in order",
+        not after.left and bool(after.statuses) and not any(after.statuses.values()),
     )
 
 
-def _folded(stream: str, facts: Sequence[Recorded]) -> Ticket:
-    """The ticket, from its events alone; as far as they can follow one another."""
-    ticket = Ticket()
-    folding = Stream(stream, ticket)
-    with suppress(VersionGap, KeyError):
-        for fact in facts:
-            folding.fold(TICKETS, fact)
-    return ticket
+def _was_lost(outcome: Outcome, killed: str) -> bool:
+    match outcome.attempts_at("domain"):
+        case [first, second]:
+            return (
+                (first.worker, first.ended) == (killed, "lease_lost")
+                and second.worker != killed
+                and (second.ended, second.outcome) == ("task_passed", "passed")
+            )
+    return False
 
 
-def _counts_up(numbers: Sequence[int]) -> bool:
-    return list(numbers) == list(range(1, len(numbers) + 1))
+def _logs_are_kept(outcome: Outcome) -> bool:
+    logs = [outcome.logs.get(one.token, b"") for one in outcome.attempts_at("domain")]
+    end = b" passed in "
+    return len(logs) == 2 and b"%]" in logs[0] and end not in logs[0] and end in logs[1]
 
 
-def _decided(stream: str, facts: Sequence[Recorded]) -> dict[UUID, set[int]]:
-    """The version of the first event of each accepted command, if it was decided once.
+def _was_retried(outcome: Outcome) -> bool:
+    match outcome.attempts_at("imports"):
+        case [first, _]:
+            return (
+                (first.ended, first.execution) == ("task_retried", "infrastructure")
+                and first.started_at is None
+                and "503" in first.reason
+            )
+    return False
 
-    Event ids follow from the command's id and the event's place among its events: whatever was
-    decided twice has an id twice, or events that do not follow one another.
-    """
-    caused: dict[UUID, list[Recorded]] = defaultdict(list)
-    for fact in facts:
-        if fact.event.accepts:
-            caused[fact.causationid].append(fact)
-    return {
-        cause: {events[0].originator_version}
-        for cause, events in caused.items()
-        if all(
-            event.id == event_id(stream, cause, n)
-            and event.originator_version == events[0].originator_version + n - 1
-            for n, event in enumerate(events, start=1)
-        )
+
+def _was_handed_over(outcome: Outcome) -> bool:
+    left = {
+        (attempt.task, artifact.name): artifact.digest
+        for attempt in outcome.attempts
+        for artifact in outcome.artifacts.get(attempt.token, ())
     }
+    if left.keys() != {("domain", "report.xml"), ("slowest", "slowest.txt")}:
+        return False
+    report = left["domain", "report.xml"]
+    said = outcome.contents[left["slowest", "slowest.txt"]].decode()
+    found = f"sha256:{sha256(outcome.contents[report]).hexdigest()}"
+    return report == found and said.startswith(f"report.xml is {report}\n")
+
+
+def _each_ended_once(outcome: Outcome) -> bool:
+    ends = ("task_passed", "task_failed", "task_errored", "task_timed_out", "task_skipped")
+    ended = [
+        event.data["task"] for event in outcome.events if event.type.rpartition(".")[2] in ends
+    ]
+    return sorted(ended) == sorted(ENDED)

@@ -43,22 +43,29 @@ class GitServer:
         self.fetches = 0
         self.refused = 0
         self._refusals = refusals
+        self._refusals_of: dict[str, int] = {}
         self._lock = threading.Lock()
 
-    def refuse(self, requests: int) -> None:
-        """Answer the next ones with 503."""
+    def refuse(self, requests: int, repository: str | None = None) -> None:
+        """Answer the next ones with 503: all, or those for one repository."""
         with self._lock:
-            self._refusals = requests
+            if repository is None:
+                self._refusals = requests
+            else:
+                self._refusals_of[repository] = requests
 
-    def comes_through(self) -> bool:
+    def comes_through(self, repository: str) -> bool:
         """Count a request, and say whether it is to be answered."""
         with self._lock:
             self.requests += 1
             if self._refusals > 0:
                 self._refusals -= 1
-                self.refused += 1
-                return False
-            return True
+            elif (left := self._refusals_of.get(repository, 0)) > 0:
+                self._refusals_of[repository] = left - 1
+            else:
+                return True
+            self.refused += 1
+            return False
 
     def count_fetch(self) -> None:
         """Objects are sent."""
@@ -108,7 +115,7 @@ class _Answering(BaseHTTPRequestHandler):
         """Say nothing: whoever looks has the counters."""
 
     def _place(self, match: re.Match[str] | None) -> Path | None:
-        if not self.git.comes_through():
+        if not self.git.comes_through(match[1] if match else ""):
             self._refuse(503)
             return None
         place = self.git.repository(match[1]) if match else None

@@ -193,7 +193,8 @@ class _Attempt:
             return replace(_unsaved(told, f"artifacts: {error}"), execution=_WRONG)
         except (errors.TurnstileError, OSError) as error:
             return _unsaved(told, f"artifacts: {error}")
-        await shipper.write(f"[turnstile] {len(found)} artifacts are kept\n".encode())
+        kept = "1 artifact is kept" if len(found) == 1 else f"{len(found)} artifacts are kept"
+        await shipper.write(f"[turnstile] {kept}\n".encode())
         return replace(told, artifacts=found)
 
     async def _shipped(self, told: Told, shipper: Shipper) -> Told:

@@ -47,16 +47,16 @@ class Reports:
         """Have it on disk. Raises OSError."""
         write(self._file(kept.report), msgspec.json.encode(kept))
 
-    def forget(self, telling: Telling) -> None:
+    def forget(self, report: Reported) -> None:
         """The service has it, or does not want it."""
-        self._file(telling).unlink(missing_ok=True)
+        self._file(report).unlink(missing_ok=True)
 
     def left(self) -> Sequence[Kept]:
         """Those that an earlier runner has left."""
         return [kept for _, kept in read_all(self._folder, Kept)]
 
-    def _file(self, telling: Telling) -> Path:
-        return self._folder / f"{telling.ticket}~{telling.token}.json"
+    def _file(self, report: Reported) -> Path:
+        return self._folder / f"{report.ticket}~{report.token}.json"
 
 
 class Delivery:
@@ -66,6 +66,8 @@ class Delivery:
         self._reports = reports
         self._tell = tell
         self._waiting: deque[Telling] = deque()
+        self.untold: set[tuple[str, int]] = set()
+        """The attempts, by ticket and token, whose reports nobody has taken yet."""
         self._more = asyncio.Event()
         self._closing = False
 
@@ -80,6 +82,7 @@ class Delivery:
             await asyncio.to_thread(self._reports.keep, Kept(report, credential))
         except OSError as error:  # a full disk: as long as we live, it is told
             log.error("report_not_kept", ticket=report.ticket, reason=str(error))
+        self.untold.add((report.ticket, report.token))
         self._waiting.append(report)
         self._more.set()
 
@@ -121,7 +124,7 @@ class Delivery:
             if isinstance(answer, Rejected):
                 again += self._refused(telling, answer.problem)
                 continue
-            self._reports.forget(telling)
+            self._forget(telling)
         if again:
             await asyncio.sleep(AGAIN)
         return again
@@ -142,8 +145,13 @@ class Delivery:
         )
         if instead := instead_of(telling, problem):
             return [instead]  # until it is told the other one is kept
-        self._reports.forget(telling)
+        self._forget(telling)
         return ()
+
+    def _forget(self, telling: Telling) -> None:
+        if isinstance(telling, Reported):
+            self.untold.discard((telling.ticket, telling.token))
+            self._reports.forget(telling)
 
 
 _OF_THE_RUNNER: Final = (errors.Unauthenticated, errors.Forbidden, errors.Conflict, errors.TooMany)

@@ -47,8 +47,18 @@ LAST: Final = 10.0
 PREDECESSOR: Final = 60.0
 """Seconds to wait for the end of another runner of this name: the service misses one sooner."""
 
-UNKNOWN: Final = 2
-"""Beats after which an attempt that is ours, and that we have never heard of, is handed back."""
+UNKNOWN: Final = 10.0
+"""Seconds after which an attempt that is ours, and that we have never heard of, is handed back: the
+answer to its claim has had its time."""
+
+BEATS: Final = 3
+"""Beats in the length of a lease, at least: one may be lost, and one late."""
+
+MOST: Final = 1_000
+"""Leases that are kept by one beat."""
+
+IDLE: Final = 30.0
+"""Seconds between two beats while there is nothing to keep: a worker that is silent is missed."""
 
 _DRAINS: Final = "the runner drains"
 _ENDS: Final = "the runner ends"
@@ -110,11 +120,15 @@ class Runner:
         self._wait = wait
         self._limit = limit
         self._attempts: dict[tuple[str, int], _Attempt] = {}
-        self._unknown: dict[tuple[str, int], int] = {}
+        self._leases: dict[tuple[str, int], float] = {}
+        """The lengths of the leases that are ours to keep."""
+        self._unknown: dict[tuple[str, int], float] = {}
+        """Attempts that we have never heard of, and since when they are ours."""
         self._beat = 5.0
         self._stopping = asyncio.Event()
         self._handing_back = asyncio.Event()
         """There is no more time, or no more patience."""
+        self._begun_one = asyncio.Event()
         self._ended = asyncio.Event()
 
     def stop(self) -> None:
@@ -122,6 +136,7 @@ class Runner:
         if self._stopping.is_set():
             self._handing_back.set()
         self._stopping.set()
+        log.info("runner_drains", attempts=len(self._attempts), at_once=self._handing_back.is_set())
 
     async def run(self) -> None:
         """Work until stopped.
@@ -278,6 +293,8 @@ class Runner:
             return
         running = asyncio.create_task(self._run(claimed))
         self._attempts[key] = _Attempt(claimed, running)
+        self._leases[key] = claimed.lease
+        self._begun_one.set()
 
     async def _run(self, claimed: Claimed) -> None:
         ticket, task, token = claimed.ticket, claimed.task, claimed.token
@@ -341,11 +358,9 @@ class Runner:
     async def _keep_beating(self) -> None:
         """Keep the leases of what is under way, and drop what was lost."""
         while True:
-            await asyncio.sleep(self._beat)
-            if not self._attempts and not self._unknown:
-                continue
+            pace = await self._next_beat()
             try:
-                beat = await self._desk.beat(list(self._attempts))
+                beat = await self._desk.beat(list(self._kept())[:MOST], longest=pace)
             except errors.TurnstileError as error:
                 if _is_unknown(error):
                     await self._register()
@@ -356,17 +371,45 @@ class Runner:
                 continue
             await self._obey(beat)
 
+    async def _next_beat(self) -> float:
+        """Wait until it is time for a beat; in how many seconds the next one is due.
+
+        A lease that is shorter than the service's own pace sets the pace.
+        """
+        began = monotonic()
+        while (left := began + (pace := self._pace()) - monotonic()) > 0:
+            self._begun_one.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._begun_one.wait()
+        return pace
+
+    def _pace(self) -> float:
+        """Seconds between two beats."""
+        leases = self._kept().values()
+        if not leases and not self._unknown:
+            return max(self._beat, IDLE)
+        return min([self._beat, *(lease / BEATS for lease in leases)])
+
+    def _kept(self) -> Mapping[tuple[str, int], float]:
+        """The leases of what is under way, and of what has ended but could not be told yet."""
+        ours = {*self._attempts, *self._delivery.untold}
+        self._leases = {key: length for key, length in self._leases.items() if key in ours}
+        return self._leases
+
     async def _obey(self, beat: Beat) -> None:
         for lost in beat.lost:
             if attempt := self._attempts.get((lost.ticket, lost.token)):
                 await self._drop(attempt, lost.reason)
-        seen: dict[tuple[str, int], int] = {}
+        now, seen = monotonic(), dict[tuple[str, int], float]()
         for held in beat.held:
             key = held.ticket, held.token
-            if key not in self._attempts:
-                seen[key] = self._unknown.get(key, 0) + 1
-                if seen[key] == UNKNOWN:
-                    self._hand_back(held.ticket, held.task, held.token, _UNHEARD)
+            if key in self._kept():
+                continue
+            seen[key] = self._unknown.get(key, now)
+            if now >= seen[key] + UNKNOWN:
+                seen[key] = now  # it is told again, should it come to that
+                self._hand_back(held.ticket, held.task, held.token, _UNHEARD)
         self._unknown = seen
 
     async def _drop(self, attempt: _Attempt, reason: str) -> None:

@@ -53,11 +53,16 @@ SET session = excluded.session, deadline = greatest(l.deadline, excluded.deadlin
 
 -- name: beat
 -- What is seen here is from before the change: of a row that is being marked the next one is told.
+-- Each step is a look into an index for each that was named: whoever beats does not read what
+-- others have.
 WITH asked AS MATERIALIZED (
     SELECT DISTINCT ticket, token FROM unnest($3::text[], $4::bigint[]) AS a (ticket, token)
+), found AS MATERIALIZED (
+    SELECT asked.ticket, asked.token, l.worker, l.marked, l.reason
+    FROM asked LEFT JOIN leases AS l ON l.ticket = asked.ticket AND l.token = asked.token
 ), kept AS MATERIALIZED (
-    SELECT l.ticket, l.token FROM leases AS l JOIN asked USING (ticket, token)
-    WHERE l.worker = $1 AND l.marked IS NULL
+    SELECT l.ticket, l.token FROM found JOIN leases AS l USING (ticket, token)
+    WHERE found.worker = $1 AND l.worker = $1 AND l.marked IS NULL
     ORDER BY l.ticket, l.token FOR UPDATE OF l
 ), extended AS (
     UPDATE leases AS l
@@ -67,18 +72,13 @@ WITH asked AS MATERIALIZED (
 ), noted AS (
     UPDATE heard SET session = $2, at = now() WHERE worker = $1
 )
-SELECT false AS held, l.ticket, l.token, l.reason AS word
-FROM asked JOIN leases AS l USING (ticket, token)
-WHERE l.worker = $1 AND l.marked IS NOT NULL
-UNION ALL
-SELECT false, l.ticket, l.token, 'it is the attempt of ' || l.worker
-FROM asked JOIN leases AS l USING (ticket, token)
-WHERE l.worker <> $1
+SELECT false AS held, ticket, token,
+       CASE WHEN worker = $1 THEN reason ELSE 'it is the attempt of ' || worker END AS word
+FROM found WHERE worker <> $1 OR marked IS NOT NULL
 UNION ALL
 SELECT false, a.ticket, a.token, concat_ws(': ', a.ended, nullif(a.reason, ''))
-FROM asked JOIN attempts AS a USING (ticket, token)
-WHERE a.ended IS NOT NULL
-AND NOT EXISTS (SELECT FROM leases AS l WHERE l.ticket = a.ticket AND l.token = a.token)
+FROM found JOIN attempts AS a ON a.ticket = found.ticket AND a.token = found.token
+WHERE found.worker IS NULL AND a.ended IS NOT NULL
 UNION ALL
 SELECT true, ticket, token, task FROM leases WHERE worker = $1 AND marked IS NULL;
 
@@ -97,6 +97,14 @@ ORDER BY ticket, token;
 -- name: heard
 INSERT INTO heard AS h (worker, session, at) VALUES ($1, $2, now())
 ON CONFLICT (worker) DO UPDATE SET session = excluded.session, at = excluded.at;
+
+-- name: heard_of
+WITH there AS (
+    SELECT h.worker FROM heard AS h
+    JOIN unnest($1::text[], $2::text[]) AS t (worker, session) USING (worker, session)
+    ORDER BY h.worker FOR UPDATE OF h
+)
+UPDATE heard AS h SET at = now() FROM there WHERE h.worker = there.worker;
 
 -- name: release_others
 WITH others AS (

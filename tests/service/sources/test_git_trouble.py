@@ -33,6 +33,36 @@ async def test_a_server_that_is_busy_is_asked_again(
     assert "Try 3 comes in" in runner.log
 
 
+@pytest.mark.parametrize(
+    ("parameters", "tried"), [({}, "3 times"), ({"tries": 1}, "once"), ({"tries": 2}, "2 times")]
+)
+async def test_a_server_that_stays_busy_is_asked_as_often_as_the_source_says(
+    tower: Repository,
+    server: GitServer,
+    runner: Fetcher,
+    parameters: dict[str, int],
+    tried: str,
+) -> None:
+    tower.commit({"a.txt": "one"})
+    server.refuse(10, "tower")
+    source = git_source(f"{server.url}/tower", "main", **parameters)
+    execution, reason = await refused(runner, source)
+    assert Execution.INFRASTRUCTURE is execution
+    assert f"503 (tried {tried})" in reason
+    assert parameters.get("tries", 3) == server.refused
+
+
+@pytest.mark.parametrize("tries", [0, "often", 101])
+async def test_how_often_a_source_is_asked_for_is_a_number(
+    server: GitServer, runner: Fetcher, tries: object
+) -> None:
+    source = git_source(f"{server.url}/tower", "main", tries=tries)
+    execution, reason = await refused(runner, source)
+    assert Execution.CONFIGURATION is execution
+    assert "tries" in reason
+    assert 0 == server.requests
+
+
 async def test_a_server_that_stays_away_is_the_infrastructure_s_fault(runner: Fetcher) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))

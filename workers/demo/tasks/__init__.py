@@ -1,0 +1,1 @@
+"""What some tasks of the demonstration run, out of the commit that is tested."""
