@@ -213,6 +213,7 @@ async def test_a_zip_file_is_unpacked(runner: Fetcher, tmp_path: Path) -> None:
         tar(("a", "x" * 10_000))[:-40],
         zipped(("a", "x"))[:20],
     ],
+    ids=lambda content: "archive",  # what is packed has the time in it, and a name is to be the same
 )
 async def test_what_would_leave_an_archive_makes_it_wrong(
     runner: Fetcher, tmp_path: Path, content: bytes
