@@ -213,7 +213,8 @@ async def test_a_zip_file_is_unpacked(runner: Fetcher, tmp_path: Path) -> None:
         tar(("a", "x" * 10_000))[:-40],
         zipped(("a", "x"))[:20],
     ],
-    ids=lambda content: "archive",  # what is packed has the time in it, and a name is to be the same
+    # What is packed has the time in it, and a test has the same name in every process.
+    ids=lambda content: "archive",
 )
 async def test_what_would_leave_an_archive_makes_it_wrong(
     runner: Fetcher, tmp_path: Path, content: bytes
