@@ -262,6 +262,8 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the runner alone ends it
     prctl(PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(1))
+    # Whoever started us may have left other ends of the socket open: no command is to have one.
+    os.closerange(3, os.sysconf("SC_OPEN_MAX") if os.sysconf("SC_OPEN_MAX") > 0 else 65536)
     control = os.dup(0)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     Keeper(control).keep()

@@ -45,3 +45,9 @@ def test_a_report_that_no_event_holds_ends_the_attempt(site: Site) -> None:
     shown, log = ran(site, command, artifacts=["**/*"])
     assert "errored" == shown["state"]
     assert "the names of the artifacts are longer than" in log
+
+
+def test_a_task_has_nothing_open_but_its_input_and_its_output(site: Site) -> None:
+    shown, log = ran(site, "for fd in /proc/$$/fd/*; do echo ${fd##*/}=$(readlink $fd); done")
+    assert "passed" == shown["state"]
+    assert "socket:" not in log
