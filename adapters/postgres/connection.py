@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import asyncpg
 from msgspec import Struct
@@ -88,6 +88,10 @@ async def close(connection: "Connection") -> None:
         connection.terminate()
 
 
+IDLE: Final = 30.0
+"""Seconds after which a connection of a pool that nobody needs is closed: a server has few."""
+
+
 @asynccontextmanager
 async def open_pool(
     address: Address, size: int, **settings: str
@@ -97,6 +101,7 @@ async def open_pool(
         address.dsn,
         min_size=0,
         max_size=size,
+        max_inactive_connection_lifetime=IDLE,
         connect=lambda *_, **__: connect(address, **settings),
         reset=_keep,
     )

@@ -89,6 +89,8 @@ def home(path: Path) -> Iterator[Home]:
         held = Home(_id(path / "id"), path)
         for folder in (held.mirrors, held.work, held.reports):
             folder.mkdir(mode=PRIVATE, exist_ok=True)
+        for begun in held.reports.glob(".*"):  # by one who was killed over it
+            begun.unlink()
         yield held
 
 

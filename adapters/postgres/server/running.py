@@ -20,7 +20,7 @@ from adapters.postgres.server.programs import CACHE, Output, Programs, find
 DEFAULTS = {
     "listen_addresses": "",  # nothing but the socket
     "port": "5432",
-    "max_connections": "200",
+    "max_connections": "500",
     "shared_buffers": "256MB",
     "synchronous_commit": "on",  # a reply says that the commit is on the disk
     "min_wal_size": "256MB",
