@@ -45,6 +45,9 @@ CANCELLING: Final = 5.0
 LOOK: Final = 0.05
 """Seconds between two looks for what is to come soon."""
 
+FIRST: Final = 1_000_000
+"""The priority of the ticket: its runner makes one claim, and is to get nobody else's task."""
+
 TASK: Final = "command"
 """The name of the only task."""
 
@@ -128,6 +131,8 @@ async def trying(config: Config, commit: Commit, wanted: Wanted, told: Told) -> 
             token=token,
             provider=wanted.provider,
             environment=wanted.environment,
+            once=True,
+            wait=30.0,
             drain=0.0,
             hidden=wanted.hidden,
         )
@@ -136,6 +141,7 @@ async def trying(config: Config, commit: Commit, wanted: Wanted, told: Told) -> 
 
 async def _run(client: Client, accepted: Accepted, settings: Settings, told: Told) -> Ticket:
     ticket = accepted.ticket
+    await client.ticket(ticket, after=accepted.after)  # now it is first in the queue
     async with open_runner(settings) as runner:
         working = asyncio.create_task(runner.run())
         following = asyncio.create_task(_follow(client, ticket, told.said))
@@ -200,6 +206,7 @@ def _opening(worker: str, commit: Commit, wanted: Wanted) -> Opening:
             revision=commit.revision,
             url=str(commit.repository),
         ),
+        priority=FIRST,
         tasks=(
             TaskSpec(
                 name=TASK,
