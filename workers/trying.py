@@ -45,6 +45,9 @@ CANCELLING: Final = 5.0
 LOOK: Final = 0.05
 """Seconds between two looks for what is to come soon."""
 
+ENDING: Final = 30.0
+"""Seconds that the views may take to show the end of what its runner has told."""
+
 FIRST: Final = 1_000_000
 """The priority of the ticket: its runner makes one claim, and is to get nobody else's task."""
 
@@ -149,10 +152,15 @@ async def _run(client: Client, accepted: Accepted, settings: Settings, told: Tol
         try:
             await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
             if working.done():
-                working.result()
-            ended = await waiting
+                working.result()  # what it had to tell is told: the ticket ends, or was never its
+            async with asyncio.timeout(ENDING):
+                ended = await waiting
             await _said(following)
             return ended
+        except TimeoutError as error:
+            raise NotTried(
+                f"its runner has ended without an end of {ticket}: see `turnstile show`"
+            ) from error
         except asyncio.CancelledError:
             with suppress(errors.TurnstileError, TimeoutError):
                 async with asyncio.timeout(CANCELLING):
