@@ -182,11 +182,13 @@ class Keeper:
             # Who forks and dies again and again is always a child of ours, and never for long.
             for _ in range(SWATS):
                 send(children(), signal.SIGKILL)
-            # Stopped first: who forks faster than he is killed would never be gone.
+            # Stopped first: who forks faster than he is killed would never be gone. By groups
+            # besides: no process of a group forks while it is killed, nor one of its dead alone.
             found: set[int] = set()
-            while new := family(os.getpid()) - found:
+            while new := (seen := family(os.getpid())).keys() - found:
                 found |= new
                 send(new, signal.SIGSTOP)
+                send({-group for group in seen.values() if group != os.getpgrp()}, signal.SIGKILL)
             send(found, signal.SIGKILL)
             if poll.poll(ROUND):
                 os.read(self.woken, 4096)
@@ -228,28 +230,33 @@ def children() -> set[int]:
         return set()
 
 
-def family(root: int) -> set[int]:
-    """The descendants of a process, as far as they can be seen at one go."""
+def family(root: int) -> dict[int, int]:
+    """The descendants of a process, as far as they can be seen at one go, and the group of each.
+
+    Those too that have ended and were not waited for: their group may have others.
+    """
     born: dict[int, list[int]] = {}
+    groups: dict[int, int] = {}
     for name in os.listdir("/proc"):
         if name.isdecimal():
             try:
                 with open(f"/proc/{name}/stat", "rb") as file:
-                    parent = file.read().rpartition(b")")[2].split()[1]
+                    _, parent, group, *_ = file.read().rpartition(b")")[2].split()
             except (FileNotFoundError, ProcessLookupError):
                 continue  # it has ended meanwhile
             born.setdefault(int(parent), []).append(int(name))
-    found: set[int] = set()
+            groups[int(name)] = int(group)
+    found: dict[int, int] = {}
     waiting = [root]
     while waiting:
         offspring = born.get(waiting.pop(), [])
-        found.update(offspring)
+        found.update((pid, groups[pid]) for pid in offspring)
         waiting += offspring
     return found
 
 
 def send(pids: set[int], number: int) -> None:
-    """Send them all a signal."""
+    """Send them all a signal; a negative number is a group."""
     for pid in pids:
         try:
             os.kill(pid, number)

@@ -7,14 +7,19 @@ found by its keeper (see keeper.py), or ends with its sandbox.
 
 import ctypes
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from time import monotonic
 from typing import Final
 
 import psutil
+import structlog
 
 from adapters.execution.provider import Workplace
+
+log = structlog.get_logger()
 
 HOME: Final = "TURNSTILE_HOME_ID"
 """The variable that says which runner's directory an attempt belongs to."""
@@ -54,12 +59,26 @@ def end_marked(wanted: Mapping[str, str]) -> int:
     """Kill all processes with these marks, and their descendants, until there is none.
 
     Says how many there were. Which process is meant is its number and its start together, so
-    nobody is killed who was given the number since. Neither this process nor its parents.
+    nobody is killed who was given the number since. Neither this process nor its parents. Each with
+    its group, as who forks and dies faster than he is looked for is killed by nothing else; who
+    takes a group of his own each time besides is given up after PATIENCE, and the log says so.
     """
     own = psutil.Process()
     spared = {own.pid, *(parent.pid for parent in own.parents())}
+    groups_spared = {os.getpgid(pid) for pid in spared}
     killed: set[psutil.Process] = set()
-    while found := _marked(wanted, spared) - killed:
+    until = monotonic() + PATIENCE
+    while found := {
+        process: group
+        for process, group in _marked(wanted).items()
+        if process not in killed and process.pid not in spared
+    }:
+        if monotonic() > until:
+            log.error("processes left", pids=[process.pid for process in found], **wanted)
+            break
+        for group in set(found.values()) - groups_spared:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(group, signal.SIGKILL)
         for process in found:
             with suppress(psutil.Error):
                 process.kill()
@@ -67,24 +86,26 @@ def end_marked(wanted: Mapping[str, str]) -> int:
         for process in found:  # those that we have adopted
             with suppress(ChildProcessError):
                 os.waitpid(process.pid, os.WNOHANG)
-        killed |= found
+        killed |= found.keys()
     return len(killed)
 
 
 def left(home: str) -> Sequence[str]:
     """The processes that there are of a runner's *home*: number and command line of each."""
     found = []
-    for process in _marked({HOME: home}, set()):
+    for process in _marked({HOME: home}):
         with suppress(psutil.Error):  # it has ended
             found.append(f"{process.pid} {' '.join(process.cmdline())}")
     return found
 
 
-def _marked(wanted: Mapping[str, str], spared: set[int]) -> set[psutil.Process]:
-    found: set[psutil.Process] = set()
+def _marked(wanted: Mapping[str, str]) -> dict[psutil.Process, int]:
+    """The processes with these marks and their descendants, with the group of each."""
+    found: dict[psutil.Process, int] = {}
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):  # it has ended, or is another user's
             environment = process.environ()
             if all(environment.get(name) == value for name, value in wanted.items()):
-                found |= {process, *process.children(recursive=True)}
-    return {process for process in found if process.pid not in spared}
+                for one in (process, *process.children(recursive=True)):
+                    found[one] = os.getpgid(one.pid)
+    return found

@@ -14,8 +14,10 @@ from uuid import uuid4
 import psutil
 import pytest
 import pytest_asyncio
+from structlog.testing import capture_logs
 
 from adapters.execution.errors import ProviderRefused, RoomBroken
+from adapters.execution.keeping import KEEPER, PROGRAM
 from adapters.execution.marks import ATTEMPT, HOME, sweep
 from adapters.execution.process import ProcessProvider
 from adapters.execution.provider import CHUNK, Exit, Provider, Room, Workplace
@@ -352,18 +354,44 @@ async def test_nobody_who_has_left_his_parents_is_left(
     assert [] == alive(mark)
 
 
+def hopping(mark: str) -> str:
+    """Who forks and dies again and again, for 20 s: none of him is there for long."""
+    hop = (
+        "import os, time",
+        "until = time.monotonic() + 20",
+        "while time.monotonic() < until:",
+        "  if os.fork(): os._exit(0)",
+        "  time.sleep(0.0005)",
+        f"#{mark}",
+    )
+    return f"setsid -f {sys.executable} -I -S -c '{chr(10).join(hop)}'"
+
+
 async def test_who_forks_and_dies_again_and_again_is_caught(
     provider: Provider, workplace: Workplace
 ) -> None:
     mark = unique()
-    hop = (
-        f"import os, time\nwhile True:\n  if os.fork(): os._exit(0)\n  time.sleep(0.0005)\n#{mark}"
-    )
     async with provider.open(workplace) as room:
-        hopping = f"setsid -f {sys.executable} -I -S -c '{hop}'"
-        await said(room, hopping)
+        await said(room, hopping(mark))
         await said(room, "sleep 0.2")  # it is far away then
     assert [] == alive(mark)
+
+
+async def test_he_is_caught_where_the_kernel_does_not_list_children(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = unique()
+    provider = ProcessProvider(GRACE)
+    blind = workplace.private / "keeper.py"
+    seeing = KEEPER.read_text()
+    blind.write_text(seeing.replace("/proc/self/task/", "/proc/self/no-such-task/"))
+    assert seeing != blind.read_text()
+    monkeypatch.setattr("adapters.execution.process.PROGRAM", (*PROGRAM[:-1], str(blind)))
+    with capture_logs() as warnings:
+        async with provider.open(workplace) as room:
+            await said(room, hopping(mark))
+            await said(room, "sleep 0.2")
+    assert ([], []) == (warnings, alive(mark))  # its keeper has ended, and by itself
 
 
 async def test_an_attempt_can_be_killed_in_the_middle(room: Room) -> None:
