@@ -51,7 +51,7 @@ test-fast: $(READY) ## run the tests that need no server and no patience
 .PHONY: chaos
 chaos: $(READY) ## break things for ten minutes (CHAOS_SECONDS=600) and check what is promised
 	@CHAOS_SECONDS=$${CHAOS_SECONDS:-600} CHAOS_TICKETS=$${CHAOS_TICKETS:-2000} \
-		CHAOS_FAULTS=$${CHAOS_FAULTS:-20} $(BIN)/pytest tests/chaos
+		CHAOS_FAULTS=$${CHAOS_FAULTS:-20} $(BIN)/pytest --timeout 0 tests/chaos
 
 .PHONY: bench
 bench: $(READY) ## measure; LOG, MODE and BENCH_JSON choose the log, the load and the file for the figures
