@@ -2,7 +2,7 @@
 
 a service      the one that listens, or `turnstile up` for as long as it takes
 a ticket       of this repository's HEAD, which requires one worker by its name
-that worker    for one claim
+that worker    for one claim, only of what names it
 """
 
 import asyncio
@@ -47,9 +47,6 @@ LOOK: Final = 0.05
 
 ENDING: Final = 30.0
 """Seconds that the views may take to show the end of what its runner has told."""
-
-FIRST: Final = 1_000_000
-"""The priority of the ticket: its runner makes one claim, and is to get nobody else's task."""
 
 TASK: Final = "command"
 """The name of the only task."""
@@ -134,6 +131,7 @@ async def trying(config: Config, commit: Commit, wanted: Wanted, told: Told) -> 
             token=token,
             provider=wanted.provider,
             environment=wanted.environment,
+            only=("worker",),
             once=True,
             wait=30.0,
             drain=0.0,
@@ -144,7 +142,7 @@ async def trying(config: Config, commit: Commit, wanted: Wanted, told: Told) -> 
 
 async def _run(client: Client, accepted: Accepted, settings: Settings, told: Told) -> Ticket:
     ticket = accepted.ticket
-    await client.ticket(ticket, after=accepted.after)  # now it is first in the queue
+    await client.ticket(ticket, after=accepted.after)  # now it is in the queue
     async with open_runner(settings) as runner:
         working = asyncio.create_task(runner.run())
         following = asyncio.create_task(_follow(client, ticket, told.said))
@@ -214,7 +212,6 @@ def _opening(worker: str, commit: Commit, wanted: Wanted) -> Opening:
             revision=commit.revision,
             url=str(commit.repository),
         ),
-        priority=FIRST,
         tasks=(
             TaskSpec(
                 name=TASK,

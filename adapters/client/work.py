@@ -114,14 +114,23 @@ class WorkerClient:
         )
 
     async def claim(
-        self, tasks: int = 1, *, wait: float = 0.0, request: UUID | None = None
+        self,
+        tasks: int = 1,
+        *,
+        wait: float = 0.0,
+        only: Iterable[str] = (),
+        request: UUID | None = None,
     ) -> Claims:
         """So many tasks at most; if there is none, the first that come within `wait` seconds.
 
-        Where there was no answer, the same `request` gets what it would have got.
+        They are *only* such as require something of each of these, as `gpu`; with `worker`, as
+        require this worker by its name. Where there was no answer, the same `request` gets what it
+        would have got.
         """
         request = request or uuid4()
-        asked = ClaimRequest(session=self.session, request=str(request), tasks=tasks, wait=wait)
+        asked = ClaimRequest(
+            session=self.session, request=str(request), tasks=tasks, wait=wait, only=tuple(only)
+        )
         return await self.connection.ask(
             "POST",
             path("workers", self.worker, "claims"),

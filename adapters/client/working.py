@@ -17,12 +17,16 @@ class Sent(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, 
 
 
 class ClaimRequest(Sent, frozen=True, kw_only=True):
-    """Give me so many `tasks`, or as many as there are; if there is none, `wait` for one."""
+    """Give me so many `tasks`, or as many as there are; if there is none, `wait` for one.
+
+    They are `only` such as require something of each of these.
+    """
 
     session: Id
     request: Id
     tasks: Annotated[int, Meta(ge=1, le=100)] = 1
     wait: Annotated[float, Meta(ge=0, le=30.0)] = 0.0
+    only: Annotated[tuple[Line, ...], Meta(max_length=16)] = ()
 
 
 class Input(Struct, frozen=True):

@@ -134,7 +134,9 @@ class WorkDesk:
     async def claim(self, worker: str, body: ClaimRequest, asked: Asked) -> Claims:
         """Tasks for the worker. Raises NotRegistered, SupersededSession, NoAnswer, Unavailable."""
         present = await self._desk.present(worker, body.session)
-        tasks, state = await self._desk.claim(present, body.request, body.tasks, body.wait)
+        tasks, state = await self._desk.claim(
+            present, body.request, body.tasks, body.wait, body.only
+        )
         return Claims(tasks, state)
 
     async def heartbeat(self, worker: str, body: Heartbeat, asked: Asked) -> Beat:

@@ -17,7 +17,7 @@ from adapters.work.polls import Poll, alone_with, avoided, deal
 from adapters.work.presence import Known, present, refused
 from adapters.work.words import Claimed
 from domain.worker.automata import WorkerState
-from domain.workflow import Requirements, lacking
+from domain.workflow import Requirements
 from projections.workers import Worker
 
 LOOK: Final = 1.0
@@ -67,12 +67,13 @@ class ClaimDesk:
         self._can: dict[bytes, list[str]] = {}
 
     async def claim(
-        self, worker: Worker, request: str, tasks: int, wait: float
+        self, worker: Worker, request: str, tasks: int, wait: float, only: Sequence[str] = ()
     ) -> tuple[tuple[Claimed, ...], WorkerState]:
         """At most so many tasks for a worker that is present, and its state in the end.
 
-        The same request gets the same. If there is nothing it waits so many seconds. Whoever gives
-        it up before its turn gets nothing; behind that it is claimed, to be asked for again.
+        They are *only* such as require something of each of these. The same request gets the same.
+        If there is nothing it waits so many seconds. Whoever gives it up before its turn gets
+        nothing; behind that it is claimed, to be asked for again.
 
         Raises NotRegistered, SupersededSession, NoAnswer, Unavailable.
         """
@@ -81,7 +82,7 @@ class ClaimDesk:
         served = self._served.get(key)
         if served is None:
             until = asyncio.get_running_loop().time() + (0.0 if self._is_closed else wait)
-            poll = Poll(worker, request, tasks, until)
+            poll = Poll(worker, request, tasks, until, only)
             served = self._served[key] = _Served(poll, asyncio.create_task(self._serve(poll)))
             served.task.add_done_callback(lambda task: self._ended(key, task))
         served.askers += 1
@@ -156,7 +157,7 @@ class ClaimDesk:
     def _anew(self, poll: Poll) -> Poll:
         """It got nothing for its turn, and waits for another one."""
         served = self._served[poll.worker.worker, poll.request]
-        served.poll = Poll(poll.worker, poll.request, poll.tasks, poll.until)
+        served.poll = Poll(poll.worker, poll.request, poll.tasks, poll.until, poll.only)
         if self._is_closed or not served.askers:
             served.poll.give(())
         return served.poll
@@ -219,9 +220,7 @@ class ClaimDesk:
             self._classes, self._can = dict(found), {}
         if poll.kind not in self._can:
             self._can[poll.kind] = [
-                name
-                for name, requires in self._classes.items()
-                if lacking(poll.worker.capabilities, requires) is None
+                name for name, requires in self._classes.items() if poll.can_serve(requires)
             ]
         return self._can[poll.kind]
 

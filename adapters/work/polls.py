@@ -17,18 +17,27 @@ _encode: Final = msgspec.json.Encoder(order="deterministic").encode
 class Poll:
     """A request that waits for at most so many tasks, `until` then by the loop's clock.
 
-    Those of the same `kind` can be given the same tasks. It gets its `turn` as reservations, none
-    if its time is over.
+    They are `only` such as require something of each of these. Those of the same `kind` can be
+    given the same tasks. It gets its `turn` as reservations, none if its time is over.
     """
 
-    def __init__(self, worker: Worker, request: str, tasks: int, until: float) -> None:
+    def __init__(
+        self, worker: Worker, request: str, tasks: int, until: float, only: Sequence[str] = ()
+    ) -> None:
         self.worker = worker
         self.request = request
         self.tasks = tasks
         self.until = until
-        self.kind = _encode(worker.capabilities)
+        self.only = only
+        self.kind = _encode((worker.capabilities, sorted(only)))
         self.turn: asyncio.Future[Sequence[Reservation]] = (
             asyncio.get_running_loop().create_future()
+        )
+
+    def can_serve(self, requires: Requirements) -> bool:
+        """Whether it may be given tasks that require this."""
+        return all(requires.get(what) for what in self.only) and (
+            lacking(self.worker.capabilities, requires) is None
         )
 
     def give(self, reserved: Sequence[Reservation]) -> bool:

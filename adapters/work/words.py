@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 from domain.ticket.commands import Token
 from domain.ticket.words import Told
 from domain.worker.automata import WorkerState
-from domain.workflow import Id, Subject, TaskSpec, Text
+from domain.workflow import Id, Line, Subject, TaskSpec, Text
 
 LONGEST: Final = 30.0
 """Seconds for which a claim may wait."""
@@ -20,13 +20,15 @@ LONGEST: Final = 30.0
 class ClaimRequest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Give me so many `tasks`, or as many as there are; if there is none, `wait` for one.
 
-    The same `request` again, however late, gets the same tasks.
+    They are `only` such as require something of each of these; with `worker`, as require this
+    worker by its name. The same `request` again, however late, gets the same tasks.
     """
 
     session: Id
     request: Id
     tasks: Annotated[int, Meta(ge=1, le=100)] = 1
     wait: Annotated[float, Meta(ge=0, le=LONGEST)] = 0.0
+    only: Annotated[tuple[Line, ...], Meta(max_length=16)] = ()
 
 
 class Input(Struct, frozen=True):

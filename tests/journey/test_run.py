@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
+from uuid import uuid4
 
 import pytest
 
@@ -82,6 +83,14 @@ def test_where_a_service_listens_it_has_the_ticket(on_postgres: Site, repository
     assert git(repository, "rev-parse", "HEAD") == row["revision"]
     [attempt] = on_postgres.anybody.get(f"/v1/tickets/{ticket}/attempts").json()["rows"]
     assert ["answer"] == [one["name"] for one in attempt["artifacts"]]
+
+
+def test_its_runner_takes_nobody_elses_task(on_postgres: Site, repository: Path) -> None:
+    ticket = on_postgres.open(f"urgent-{uuid4().hex[:8]}", "A", priority=1_000_000)["ticket"]
+    done = run(repository, "--", "true", **on_postgres.settings())
+    assert 0 == done.returncode, done.stderr
+    assert [] == on_postgres.anybody.get(f"/v1/tickets/{ticket}/attempts").json()["rows"]
+    on_postgres.owner.post(f"/v1/tickets/{ticket}/cancel").raise_for_status()
 
 
 def test_outside_of_a_repository_it_says_so(tmp_path: Path) -> None:

@@ -166,6 +166,19 @@ async def test_a_worker_gets_only_what_it_is_capable_of(site: Site) -> None:
     assert [("9", "arm")] == names((await other.claim(5)).tasks)
 
 
+async def test_who_is_kept_for_some_takes_nothing_else(site: Site) -> None:
+    arm = TaskSpec("arm", Run("noop"), requires={"arch": ("arm64",)})
+    its = TaskSpec("its", Run("noop"), requires={"worker": ("w1",)})
+    opened = await site.people.open(ticket("9", "any", arm, its, priority=7))
+    await site.people.ticket("9", after=opened.after)
+    has = {"arch": ("arm64",), "worker": ("w1",)}
+    runner = await site.registered("w1", capabilities=has)
+    assert () == (await runner.claim(5, only=("arch", "worker"))).tasks
+    assert [("9", "its")] == names((await runner.claim(5, only=("worker",))).tasks)
+    assert [("9", "arm")] == names((await runner.claim(5, only=("arch",))).tasks)
+    assert [("9", "any")] == names((await runner.claim(5)).tasks)
+
+
 async def test_a_class_that_is_new_is_served_at_once(site: Site) -> None:
     runner = await site.registered("w1", capabilities={"arch": ("arm64",)})
     waiting = asyncio.create_task(runner.claim(wait=20))

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
-from uuid import UUID
 
 import pytest
 
@@ -22,7 +21,7 @@ from adapters.client import (
 )
 from adapters.client.workflow import Run, Subject, TaskSpec
 from adapters.client.working import HeldAttempt
-from workers.runner import runner as running
+from workers.runner import beating
 from workers.runner.delivery import Delivery, Reports, Telling
 from workers.runner.runner import Runner
 
@@ -56,7 +55,7 @@ class Desk:
     async def leave(self) -> None:
         pass
 
-    async def claim(self, tasks: int, *, wait: float, request: UUID) -> Claims:
+    async def claim(self, tasks: int, **_: object) -> Claims:
         if not self._tasks:
             await asyncio.Event().wait()
         return Claims((self._tasks.pop(),), "available")
@@ -99,7 +98,7 @@ async def test_a_lease_shorter_than_the_services_pace_is_kept(tmp_path: Path) ->
 async def test_a_lease_is_kept_until_its_report_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running, "UNKNOWN", 0.0)
+    monkeypatch.setattr(beating, "UNKNOWN", 0.0)
     desk, ends = Desk(), asyncio.Event()
     desk.held = (HeldAttempt("t1", 3, "A"),)
     async with at_work(tmp_path, desk, ends):

@@ -22,9 +22,10 @@ from adapters.client import (
     WorkerState,
     errors,
 )
-from workers.runner import delivery, runner
+from workers.runner import delivery, presence, runner
+from workers.runner.attempts import Execute
 from workers.runner.delivery import Delivery, Reports, Telling
-from workers.runner.runner import Execute, Runner
+from workers.runner.runner import Runner
 
 ORDER = Claimed(
     ticket="t",
@@ -40,8 +41,9 @@ ORDER = Claimed(
 
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module, name in ((delivery, "AGAIN"), (runner, "AGAIN"), (runner, "LAST")):
-        monkeypatch.setattr(module, name, 0.0)
+    for module in (delivery, presence, runner):
+        monkeypatch.setattr(module, "AGAIN", 0.0)
+    monkeypatch.setattr(runner, "LAST", 0.0)
 
 
 class Desk:

@@ -46,6 +46,7 @@ class Pair(click.ParamType[tuple[str, str | None]]):
 @click.option(
     "--capability", "-c", "capable", type=Pair(), multiple=True, help="What it can do; repeatable."
 )
+@click.option("--only", multiple=True, help="Take only tasks that require this; repeatable.")
 @click.option(
     "--provider", type=click.Choice(PROVIDERS), default="process", help="What tasks are run by."
 )
@@ -58,6 +59,7 @@ def runner(
     name: str | None,
     slots: int,
     capable: Sequence[tuple[str, str | None]],
+    only: Sequence[str],
     provider: str,
     environment: Sequence[tuple[str, str | None]],
     directory: Path | None,
@@ -70,7 +72,9 @@ def runner(
     The service is at TURNSTILE_URL, or where an API of this configuration listens; the token
     (TURNSTILE_TOKEN, or the one in the data directory) has the scope `work`. Tasks may require
     what the runner is by itself (worker, provider, os, arch), and each --capability, as in
-    `--capability gpu=h100`. `--env NAME` hands on a variable of this environment.
+    `--capability gpu=h100`; with `--only gpu` it is kept for those that require a gpu, whichever,
+    and with `--only worker` for those that name it. `--env NAME` hands on a variable of this
+    environment.
 
     SIGTERM has it take nothing more and finish what it has, within --drain seconds; then, or when
     it is told again, it hands tasks back. Its --dir, .turnstile/runners/NAME without one, is its
@@ -91,6 +95,7 @@ def runner(
         capabilities=capabilities,
         provider=provider,
         environment=environment_of(environment),
+        only=only,
         once=once,
         wait=wait,
         drain=drain,

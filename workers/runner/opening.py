@@ -31,8 +31,9 @@ TELLING = 10.0
 class Settings(Struct, frozen=True, kw_only=True):
     """What a runner is.
 
-    `environment` is what tasks have beside their own variables. With `once` it takes what one
-    claim gives, for which it waits `wait` seconds. `drain` is for how many seconds attempts may go
+    `environment` is what tasks have beside their own variables. It takes `only` such as require
+    something of each of these. With `once` it takes what one claim gives, for which it waits `wait`
+    seconds. `drain` is for how many seconds attempts may go
     on when it is stopped. What is `hidden` no sandbox shows: the service's own data and secrets,
     where it is on this machine too.
     """
@@ -45,6 +46,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     capabilities: Mapping[str, tuple[str, ...]] = {}
     provider: str = "process"
     environment: Mapping[str, str] = {}
+    only: Sequence[str] = ()
     once: bool = False
     wait: float = 20.0
     drain: float = 600.0
@@ -83,6 +85,7 @@ async def open_runner(settings: Settings) -> AsyncIterator[Runner]:
                 slots=settings.slots,
                 once=settings.once,
                 wait=settings.wait,
+                only=settings.only,
                 limit=settings.drain,
             )
 
