@@ -19,9 +19,9 @@ def ran(site: Site, command: str, **parameters: Any) -> tuple[Any, str]:
         "run": {"kind": "shell", "parameters": {"command": command, **parameters}},
         "requires": {"worker": [worker]},
     }
-    site.open(ticket, tasks=[task], priority=1_000_000)  # before what other tests have left
+    site.open(ticket, tasks=[task])
     given = {**site.settings(), "TURNSTILE_TOKEN": site.token}
-    ended = turnstile("runner", "--name", worker, "--once", **given)
+    ended = turnstile("runner", "--name", worker, "--only", "worker", "--once", **given)
     assert 0 == ended.returncode, ended.stderr
     shown = site.seen(ticket, 6)
     return shown, site.anybody.get(f"/v1/tickets/{ticket}/tasks/A/log").text

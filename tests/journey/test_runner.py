@@ -22,6 +22,9 @@ pytestmark = pytest.mark.service
 
 T = TypeVar("T")
 
+RUNNER = (TURNSTILE, "runner", "--only", "worker")
+"""One that leaves alone what other tests have left."""
+
 
 class Started:
     """A runner that runs, and where it works."""
@@ -45,13 +48,13 @@ class Floor:
         self._stack = stack
 
     def start(self, name: str, *options: str, home: Path | None = None) -> Started:
-        """A runner that alone can do what this test asks for."""
+        """A runner that alone can do what this test asks for, and does nothing else."""
         home = home or self.folder / name
         home.parent.mkdir(exist_ok=True)
         log = self._stack.enter_context((self.folder / f"{name}.log").open("ab"))
         process = self._stack.enter_context(
             subprocess.Popen(
-                [TURNSTILE, "runner", "--name", name, "--dir", str(home), *options],
+                [*RUNNER, "--name", name, "--dir", str(home), *options],
                 env=environment(**self.site.settings(), TURNSTILE_LOG_FORMAT="json"),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -64,7 +67,7 @@ class Floor:
     def open(self, ticket: str, worker: str, tasks: Sequence[Mapping[str, Any]]) -> None:
         """A ticket whose tasks only this worker can run."""
         requires = {"requires": {"worker": [worker]}}
-        body = opening(ticket, priority=1_000_000)  # before what other tests have left
+        body = opening(ticket)
         body["tasks"] = [requires | dict(task) for task in tasks]
         response = self.site.owner.post("/v1/tickets", json=body)
         assert 201 == response.status_code, response.text
