@@ -1,6 +1,7 @@
 """What is told of attempts: in order, until there is an answer, and not lost with the runner."""
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -51,6 +52,31 @@ async def deliver(reports: Reports, service: Service, *tokens: int) -> None:
         await delivering.report(report(token), "credential")
     delivering.close()
     await delivering.run()
+
+
+async def test_a_report_that_nobody_waits_for_any_more_is_told_and_not_left_on_disk(
+    reports: Reports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    keep = reports.keep
+
+    def slowly(kept: Kept) -> None:
+        begun.set()
+        go_on.wait(20)
+        keep(kept)
+
+    monkeypatch.setattr(reports, "keep", slowly)
+    service = Service()
+    delivering = Delivery(reports, service.tell)
+    reporting = asyncio.create_task(delivering.report(report(1), "credential"))
+    await asyncio.to_thread(begun.wait, 20)
+    reporting.cancel()
+    go_on.set()
+    await asyncio.wait({reporting})
+    assert reporting.cancelled()
+    delivering.close()
+    await delivering.run()
+    assert ([], [report(1)]) == (reports.left(), service.heard)
 
 
 async def test_a_report_is_on_disk_until_it_is_accepted(reports: Reports) -> None:

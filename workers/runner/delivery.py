@@ -77,9 +77,18 @@ class Delivery:
         self._more.set()
 
     async def report(self, report: Reported, credential: str) -> None:
-        """Tell this, whatever happens to us."""
+        """Tell this, whatever happens to us, and whether or not anybody waits for it here."""
+        keeping = asyncio.create_task(self._keep(Kept(report, credential)))
         try:
-            await asyncio.to_thread(self._reports.keep, Kept(report, credential))
+            await asyncio.shield(keeping)
+        except asyncio.CancelledError:
+            await asyncio.wait({keeping})  # it has ended: whose it was the service knows
+            raise
+
+    async def _keep(self, kept: Kept) -> None:
+        report = kept.report
+        try:
+            await asyncio.to_thread(self._reports.keep, kept)
         except OSError as error:  # a full disk: as long as we live, it is told
             log.error("report_not_kept", ticket=report.ticket, reason=str(error))
         self.untold.add((report.ticket, report.token))
