@@ -39,6 +39,9 @@ from workers.runner.opening import Settings, open_runner
 STARTING: Final = 60.0
 """Seconds that a service may take to listen."""
 
+WAIT: Final = 30.0
+"""Seconds that its runner waits for the task."""
+
 CANCELLING: Final = 5.0
 """Seconds in which a service that is asked to end the ticket should have answered."""
 
@@ -133,7 +136,7 @@ async def trying(config: Config, commit: Commit, wanted: Wanted, told: Told) -> 
             environment=wanted.environment,
             only=("worker",),
             once=True,
-            wait=30.0,
+            wait=WAIT,
             drain=0.0,
             hidden=wanted.hidden,
         )
@@ -156,19 +159,23 @@ async def _run(client: Client, accepted: Accepted, settings: Settings, told: Tol
             await _said(following)
             return ended
         except TimeoutError as error:
-            raise NotTried(
-                f"its runner has ended without an end of {ticket}: see `turnstile show`"
-            ) from error
+            await _cancel(client, ticket, "its runner has ended without it")
+            raise NotTried(f"its runner got nothing: `turnstile show {ticket}`") from error
         except asyncio.CancelledError:
-            with suppress(errors.TurnstileError, TimeoutError):
-                async with asyncio.timeout(CANCELLING):
-                    await client.cancel(ticket, reason="whoever ran it has stopped it")
+            await _cancel(client, ticket, "whoever ran it has stopped it")
             raise
         finally:
             runner.stop()
             for one in (following, waiting):
                 one.cancel()
             await asyncio.gather(working, following, waiting, return_exceptions=True)
+
+
+async def _cancel(client: Client, ticket: str, reason: str) -> None:
+    """Nobody else can run it."""
+    with suppress(errors.TurnstileError, TimeoutError):
+        async with asyncio.timeout(CANCELLING):
+            await client.cancel(ticket, reason=reason)
 
 
 async def _follow(client: Client, ticket: str, said: Callable[[bytes], None]) -> None:

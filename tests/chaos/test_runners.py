@@ -35,8 +35,8 @@ from tests.chaos.workflows import Ticket, some
 
 pytestmark = [pytest.mark.service, pytest.mark.chaos]
 
-TICKETS = int(os.environ.get("CHAOS_TICKETS", "80"))
-FAULTS = int(os.environ.get("CHAOS_FAULTS", "5"))
+TICKETS = int(os.environ.get("CHAOS_TICKETS", "150"))
+FAULTS = int(os.environ.get("CHAOS_FAULTS", "8"))
 SEED = int(os.environ.get("CHAOS_SEED", "20260101"))
 
 COUNTS = {"engine": 2, "projector": 1, "reactor": 1, "reaper": 1, "api": 1, RUNNER: 4}

@@ -9,8 +9,11 @@ from uuid import uuid4
 
 import pytest
 
+from adapters.client import Claims, WorkerClient
+from adapters.config import Config
 from tests.journey.command import PATIENCE, TURNSTILE, environment, processes
 from tests.journey.running import Site
+from workers import trying
 
 pytestmark = pytest.mark.service
 
@@ -91,6 +94,25 @@ def test_its_runner_takes_nobody_elses_task(on_postgres: Site, repository: Path)
     assert 0 == done.returncode, done.stderr
     assert [] == on_postgres.anybody.get(f"/v1/tickets/{ticket}/attempts").json()["rows"]
     on_postgres.owner.post(f"/v1/tickets/{ticket}/cancel").raise_for_status()
+
+
+async def test_where_its_runner_gets_nothing_it_says_so_and_the_ticket_is_cancelled(
+    on_postgres: Site, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trying, "WAIT", 0.0)
+    monkeypatch.setattr(trying, "ENDING", 0.1)
+    monkeypatch.setattr(WorkerClient, "claim", nothing)
+    opened: list[str] = []
+    config = Config(url=on_postgres.url, token=on_postgres.token)
+    commit, wanted = trying.present_commit(repository), trying.Wanted(command=["true"])
+    with pytest.raises(trying.NotTried, match="its runner got nothing"):
+        await trying.trying(config, commit, wanted, trying.Told(opened.append, lambda said: None))
+    assert "cancelled" == on_postgres.seen(opened[0], 3)["state"]
+
+
+async def nothing(self: WorkerClient, tasks: int, **_: object) -> Claims:
+    """What a claim gives that comes too late."""
+    return Claims((), "available")
 
 
 def test_outside_of_a_repository_it_says_so(tmp_path: Path) -> None:

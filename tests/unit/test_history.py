@@ -464,8 +464,9 @@ def test_a_part_is_told_as_the_whole_is(walk: Walk, place: int, size: int) -> No
     for ticket, submitted in play(walk):
         take(ticket, submitted)
     cancellations = [one for one in ticket.history if isinstance(one.event, e.TasksCancelled)]
-    if len(ticket.history) < 2 or len(cancelled(cancellations)) < len(cancellations):
-        return
+    hypothesis.assume(len(ticket.history) > 1)
+    # Which of two of one instant ended an attempt its row does not say.
+    hypothesis.assume(len(cancelled(cancellations)) == len(cancellations))
     whole = list(rows(ticket.history))
     first = 1 + place % (len(whole) - 1)
     part = ticket.history[first : first + size]
