@@ -46,15 +46,20 @@ class ReactorFold(PlacedFold):
         self._unsent: list[Submitted] | None = None
 
     async def fold(self, events: Sequence[Recorded]) -> None:
-        """Take the next events in; what follows from them is written down with the position."""
+        """Take the next events in; what follows from them is written down with the position.
+
+        Most of them concern no policy, and only move it.
+        """
         matters = [found for found in map(matter, events) if found is not None]
+        if not matters:
+            await self._place.pass_over(events[-1])
+            return
+        batch = Batch(matters)
         commands: list[Submitted] = []
         with translated():
             async with self._place.advanced(events[-1]) as connection:
-                if matters:
-                    batch = Batch(matters)
-                    commands += await ask_superseding(connection, batch)
-                    commands += await ask_waiting(connection, batch)
+                commands += await ask_superseding(connection, batch)
+                commands += await ask_waiting(connection, batch)
                 if commands:
                     await self._write_down(connection, commands)
         if self._unsent is not None:
