@@ -25,10 +25,10 @@ from adapters.postgres.dead import open_dead as postgres_dead
 from adapters.postgres.lease_rounds import open_lease_rounds
 from adapters.postgres.leases import Gap, Look, leasing
 from adapters.postgres.looking import Machine, Tickets, look
+from adapters.postgres.preparing import prepare
 from adapters.postgres.server import ServerError, shared
 from adapters.postgres.snapshots import open_snapshots
 from adapters.postgres.tokens import Tokens
-from adapters.postgres.tokens import prepare as prepare_tokens
 from adapters.postgres.views.due import open_due
 from adapters.postgres.views.history import open_history
 from adapters.postgres.views.leases import open_leases
@@ -243,7 +243,7 @@ async def tokens_of(config: Config) -> AsyncIterator[Tokens]:
     """The tokens of a service, without the service. Raises LogError."""
     async with _database(config) as database:
         access = address_of(database, "access")
-        await prepare_tokens(access)
+        await prepare(access, "access")
         async with open_pool(access, 1) as pool:
             yield Tokens(pool)
 

@@ -39,8 +39,8 @@ from adapters.postgres.archive import Archive
 from adapters.postgres.connection import Address, open_pool
 from adapters.postgres.leases import leasing
 from adapters.postgres.logs import Logs
-from adapters.postgres.logs import prepare as prepare_logs
-from adapters.postgres.tokens import Tokens, prepare, signing_key
+from adapters.postgres.preparing import prepare
+from adapters.postgres.tokens import Tokens, signing_key
 from adapters.postgres.views.attempts import AttemptQueries
 from adapters.postgres.views.positions import following
 from adapters.postgres.views.queries import TicketQueries
@@ -107,8 +107,8 @@ async def open_web(
     bound: int = BOUND,
 ) -> AsyncIterator[Web]:
     """Open what the application asks; *bound* bytes wait for each stream. Raises LogError."""
-    await prepare(places.access)
-    await prepare_logs(places.logs)
+    await prepare(places.access, "access")
+    await prepare(places.logs, "logs")
     objects = open_objects(config.store, config.data)
     genesis = [await log.genesis(n) for n in range(log.partitions)]
     async with (

@@ -5,8 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
-from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import uuid4
 
 import httpx
@@ -14,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from .client import PATIENCE
+from .closing import Closing
 from .connection import LATER, Connection, Waits, path
 from .errors import NotFound, Refused, TurnstileError, Unavailable
 from .logs import pieces
@@ -41,7 +41,7 @@ class Stored(Struct, frozen=True):
     size: int
 
 
-class AttemptClient:
+class AttemptClient(Closing):
     """One attempt and what it may do, as long as it has its lease.
 
     Raises:
@@ -62,17 +62,6 @@ class AttemptClient:
         self._connection = Connection(base_url, credential, patience)
         self._log = path("tickets", ticket, "attempts", str(token), "log")
         self._report = path("tickets", ticket, "attempts", str(token), "report")
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.close()
 
     async def close(self) -> None:
         """End its connections."""

@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 from uuid import UUID, uuid4
 
+from .closing import Closing
 from .connection import Connection, path
 from .errors import Refused
 from .reading import Words
@@ -28,7 +28,7 @@ LOOK: Final = 10.0
 """Seconds after which a ticket is looked at again, whatever the live stream says."""
 
 
-class Client(Steering):
+class Client(Steering, Closing):
     """A server and what may be asked of it; the names of its methods are those of the API.
 
     The server is at `base_url`, or at TURNSTILE_URL, or on this machine; TURNSTILE_TOKEN is the
@@ -52,17 +52,6 @@ class Client(Steering):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.connection.url!r})"
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.close()
 
     async def close(self) -> None:
         """End its streams and its connections."""

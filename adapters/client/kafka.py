@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer, errors
 from msgspec import Struct
 
 from .bulk import Openings, each
 from .client import PATIENCE
+from .closing import Closing
 from .connection import Waits
 from .errors import (
     KIND,
@@ -56,7 +56,7 @@ class Sent(Struct, frozen=True):
     offset: int
 
 
-class KafkaTicketProducer:
+class KafkaTicketProducer(Closing):
     """Writes to a request topic, durably; the same ticket again is the same request.
 
     `source` is a URI reference that names the program, as CloudEvents has it; `actor` on whose
@@ -81,17 +81,6 @@ class KafkaTicketProducer:
         self._patience = patience
         self._producer: Any = None
         self._starting = asyncio.Lock()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.close()
 
     async def close(self) -> None:
         """End its connections."""

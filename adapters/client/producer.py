@@ -3,11 +3,11 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 from .bulk import Answer, Batch, Openings, batches, send
 from .client import PATIENCE, Client
+from .closing import Closing
 from .errors import Refused
 from .rows import Accepted, Rejected
 from .workflow import Opening
@@ -19,7 +19,7 @@ AHEAD: Final = 3
 """Requests that are under way at a time."""
 
 
-class TicketProducer:
+class TicketProducer(Closing):
     """Asks for tickets over HTTP. Sending one again is no harm: its id says that it is the same.
 
     Where the server is and what the token is, is said as for a Client.
@@ -40,17 +40,6 @@ class TicketProducer:
         from .kafka import KafkaTicketProducer
 
         return KafkaTicketProducer(bootstrap, topic, source=source, **options)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.close()
 
     async def close(self) -> None:
         """End its connections."""

@@ -5,13 +5,13 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from math import inf
 from random import uniform
-from types import TracebackType
 from typing import Final, Self
 
 import httpx
 import msgspec
 from msgspec import Struct
 
+from .closing import Closing
 from .connection import LATER, Connection, Query, Waits, lines, path
 from .errors import Refused, TooMany, TurnstileError
 from .rows import Change
@@ -41,7 +41,7 @@ Told = tuple[str | None, Change | None] | Exception | None
 """An id with the change that it stands behind, what ends the stream, or that it was closed."""
 
 
-class Changes:
+class Changes(Closing):
     """What happens, from now on or behind `after_id`, until it is closed.
 
     A lost connection is made again, and goes on behind the last change. `last_id` is that of what
@@ -107,17 +107,6 @@ class Changes:
         while not self._told.empty():
             self._told.get_nowait()
         self._told.put_nowait(None)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.close()
 
     def _begin(self) -> None:
         if self._reading is None and not self._is_over:

@@ -1,12 +1,12 @@
 """What a runner asks of a server: to be a worker under a name, tasks, and to be heard."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from types import TracebackType
-from typing import Annotated, Final, Self
+from typing import Annotated, Final
 from uuid import UUID, uuid4
 
 from msgspec import Meta, Struct
 
+from .closing import Closing
 from .connection import LONGEST, Connection, path
 from .reporting import Answer, send
 from .rows import Steered
@@ -43,7 +43,7 @@ class Registered(Struct, frozen=True):
     beat: float
 
 
-class WorkerClient:
+class WorkerClient(Closing):
     """One session of one worker. Each change is made once, however often it is asked for.
 
     Raises:
@@ -68,17 +68,6 @@ class WorkerClient:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.connection.url!r}, {self.worker!r})"
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.close()
 
     async def close(self) -> None:
         """End its connections; the worker stays until it has left, or is missed."""

@@ -12,8 +12,9 @@ import asyncpg
 import msgspec
 from msgspec import Struct
 
-from adapters.postgres.connection import Address, close, connect, open_pool, translated
-from adapters.postgres.statements import load, schema
+from adapters.postgres.connection import Address, open_pool, translated
+from adapters.postgres.preparing import prepare
+from adapters.postgres.statements import load
 from adapters.postgres.views.view import address_of
 from domain.ticket.words import Artifact
 from domain.workflow import Requirements, Subject, TaskSpec
@@ -74,22 +75,9 @@ def paths(database: Address) -> str:
 async def open_claims(database: Address, size: int) -> AsyncIterator["Claims"]:
     """The claims beside the log at an address, made if they are not there. Raises Unavailable."""
     address = address_of(database, "claims")
-    await _prepare(address)
+    await prepare(address, "claims")
     async with open_pool(address, size, search_path=paths(database), **BY_INDEX) as pool:
         yield Claims(pool)
-
-
-async def _prepare(address: Address) -> None:
-    name = address.schema
-    connection = await connect(address)
-    try:
-        with translated():
-            async with connection.transaction():
-                await connection.execute("SELECT pg_advisory_xact_lock(hashtext($1))", name)
-                await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{name}"')
-                await connection.execute(schema("claims"))
-    finally:
-        await close(connection)
 
 
 class Claims:

@@ -17,8 +17,8 @@ from msgspec import Struct
 
 from adapters.log import Unavailable
 from adapters.objects import NoObject, Objects
-from adapters.postgres.connection import Address, close, connect, translated
-from adapters.postgres.statements import load, schema
+from adapters.postgres.connection import translated
+from adapters.postgres.statements import load
 
 SQL: Final = load("logs")
 
@@ -70,21 +70,6 @@ class TooLong(Exception):
         super().__init__(f"it would have {size} bytes of {most}")
         self.size = size
         self.most = most
-
-
-async def prepare(address: Address) -> None:
-    """Make the tables where they are missing. Raises Unavailable."""
-    connection = await connect(address)
-    try:
-        with translated():
-            async with connection.transaction():
-                await connection.execute(
-                    "SELECT pg_advisory_xact_lock(hashtext($1))", address.schema
-                )
-                await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{address.schema}"')
-                await connection.execute(schema("logs"))
-    finally:
-        await close(connection)
 
 
 class Logs:

@@ -9,8 +9,8 @@ import asyncpg
 import msgspec
 
 from adapters.access import Identity, Scope, Token, digest, new_token
-from adapters.postgres.connection import Address, close, connect, translated
-from adapters.postgres.statements import load, schema
+from adapters.postgres.connection import translated
+from adapters.postgres.statements import load
 from domain.ticket.commands import Instant
 from projections.queries import Page, Word, cursor, place
 
@@ -24,21 +24,6 @@ MOST: Final = 10_000
 
 LOCAL: Final = "local"
 """Who has the token that is made at the first start."""
-
-
-async def prepare(address: Address) -> None:
-    """Make the tables where they are missing. Raises Unavailable."""
-    connection = await connect(address)
-    try:
-        with translated():
-            async with connection.transaction():
-                await connection.execute(
-                    "SELECT pg_advisory_xact_lock(hashtext($1))", address.schema
-                )
-                await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{address.schema}"')
-                await connection.execute(schema("access"))
-    finally:
-        await close(connection)
 
 
 class Tokens:

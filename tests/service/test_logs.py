@@ -12,7 +12,8 @@ import pytest_asyncio
 from adapters.log import Unavailable
 from adapters.objects import Objects, open_objects
 from adapters.postgres.connection import Address, connect, open_pool
-from adapters.postgres.logs import BEHIND, SEGMENT, Logs, OutOfPlace, TooLong, prepare
+from adapters.postgres.logs import BEHIND, SEGMENT, Logs, OutOfPlace, TooLong
+from adapters.postgres.preparing import prepare
 from tests.contract.stores import bucket, environment, s3_server, variables
 from workers.settling import Settling
 
@@ -39,7 +40,7 @@ def objects(request: pytest.FixtureRequest, tmp_path: Path) -> Objects:
 
 @asynccontextmanager
 async def opened(address: Address, objects: Objects) -> AsyncIterator[Logs]:
-    await prepare(address)
+    await prepare(address, "logs")
     async with open_pool(address, 4) as pool:
         yield Logs(pool, objects, address.channel("logs"))
 
