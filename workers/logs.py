@@ -20,7 +20,11 @@ def configure(config: Config) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     structlog.configure(
-        processors=[*common, structlog.dev.ConsoleRenderer()]
+        # Plain: others show what is in the variables, and some of that is secret.
+        processors=[
+            *common,
+            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+        ]
         if people
         else [
             *common,

@@ -33,7 +33,7 @@ from adapters.client import (
 )
 from adapters.config import Config
 from adapters.token_file import kept
-from workers.child import Child
+from workers.child import Child, Ended
 from workers.runner.opening import Settings, open_runner
 
 STARTING: Final = 60.0
@@ -125,6 +125,7 @@ async def trying(config: Config, commit: Commit, wanted: Wanted, told: Told) -> 
         client = await stack.enter_async_context(Client(url, token))
         worker = f"run-{token_hex(4)}"
         accepted = await client.open(_opening(worker, commit, wanted))
+        await stack.enter_async_context(_cancelled_if_it_fails(client, accepted.ticket))
         told.opened(accepted.ticket)
         folder = stack.enter_context(TemporaryDirectory(prefix="turnstile-run-"))
         settings = Settings(
@@ -159,11 +160,7 @@ async def _run(client: Client, accepted: Accepted, settings: Settings, told: Tol
             await _said(following)
             return ended
         except TimeoutError as error:
-            await _cancel(client, ticket, "its runner has ended without it")
             raise NotTried(f"its runner got nothing: `turnstile show {ticket}`") from error
-        except asyncio.CancelledError:
-            await _cancel(client, ticket, "whoever ran it has stopped it")
-            raise
         finally:
             runner.stop()
             for one in (following, waiting):
@@ -171,11 +168,18 @@ async def _run(client: Client, accepted: Accepted, settings: Settings, told: Tol
             await asyncio.gather(working, following, waiting, return_exceptions=True)
 
 
-async def _cancel(client: Client, ticket: str, reason: str) -> None:
-    """Nobody else can run it."""
-    with suppress(errors.TurnstileError, TimeoutError):
-        async with asyncio.timeout(CANCELLING):
-            await client.cancel(ticket, reason=reason)
+@asynccontextmanager
+async def _cancelled_if_it_fails(client: Client, ticket: str) -> AsyncIterator[None]:
+    """Have the ticket cancelled where it does not come to its end: nobody else can run it."""
+    try:
+        yield
+    except BaseException as error:  # whoever ran it has stopped it, or there is no runner
+        stopped = isinstance(error, asyncio.CancelledError)
+        reason = "whoever ran it has stopped it" if stopped else "its runner has ended without it"
+        with suppress(errors.TurnstileError, TimeoutError):
+            async with asyncio.timeout(CANCELLING):
+                await client.cancel(ticket, reason=reason)
+        raise
 
 
 async def _follow(client: Client, ticket: str, said: Callable[[bytes], None]) -> None:
@@ -249,11 +253,9 @@ async def _service(config: Config) -> AsyncIterator[str]:
         child = await Child.start("up", own, Path(folder) / "up.log")
         try:
             yield f"http://{await child.meanwhile(_address(child))}"
-        except BaseException:
-            if child.said("up_failed"):
-                raise NotTried(
-                    f"no service starts: {child.said('up_failed')[-1]['error']}"
-                ) from None
+        except Ended:
+            if failures := child.said("up_failed"):
+                raise NotTried(f"no service starts: {failures[-1]['error']}") from None
             raise
         finally:
             await child.stop()

@@ -218,6 +218,8 @@ def refusal(order: dict[str, Any], error: BaseException) -> bytes:
         why = "its arguments and its environment are larger than this system takes"
     elif not os.path.isdir(order["directory"]):
         what = f"{order['directory']!r} cannot be entered"
+    elif code == errno.ENOENT and "/" not in order["argv"][0]:
+        why = f"it is not on the PATH, {order['environment'].get('PATH', os.defpath)}"
     return f"{NOT_FOUND if code == errno.ENOENT else NOT_RUN} {what}: {why}".encode()
 
 

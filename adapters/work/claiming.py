@@ -29,8 +29,8 @@ SOON: Final = 0.05
 HEARD: Final = 5.0
 """Seconds between two notes of who has asked, and who waits: they are there, and not missed."""
 
-PAUSE: Final = 0.005
-"""Seconds between two rounds, at least."""
+PAUSE: Final = 0.02
+"""Seconds between two rounds, at least: what has come meanwhile is dealt out together."""
 
 MOST: Final = 200
 """Tasks of a project and class that a round looks at."""

@@ -17,7 +17,7 @@ import pytest_asyncio
 from structlog.testing import capture_logs
 
 from adapters.execution.errors import ProviderRefused, RoomBroken
-from adapters.execution.keeping import KEEPER, PROGRAM
+from adapters.execution.keeping import KEEPER, PATH, PROGRAM
 from adapters.execution.marks import ATTEMPT, HOME, sweep
 from adapters.execution.process import ProcessProvider
 from adapters.execution.provider import CHUNK, Exit, Provider, Room, Workplace
@@ -128,7 +128,7 @@ async def test_what_is_stopped_is_told_to_end_all_the_same(room: Room) -> None:
 async def test_a_command_that_does_not_exist_is_told_as_a_shell_tells_it(room: Room) -> None:
     ended = await room.run(["no-such-program"], output=Heard())
     assert Exit(
-        status=127, reason="'no-such-program' cannot be run: No such file or directory"
+        status=127, reason=f"'no-such-program' cannot be run: it is not on the PATH, {PATH}"
     ) == (ended)
 
 

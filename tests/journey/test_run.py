@@ -1,5 +1,6 @@
 """`turnstile run -- COMMAND`: the shortest way in."""
 
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,6 +75,20 @@ def test_with_nothing_prepared_a_command_is_tested_on_the_present_commit(
     assert done.stderr.endswith(": passed\n")
     assert data.joinpath("token").exists()
     assert [] == processes(temporary)
+
+
+def test_its_command_has_the_path_of_who_runs_it(on_postgres: Site, repository: Path) -> None:
+    own = repository.parent / "bin"
+    own.mkdir()
+    (own / "tower-check").write_text("#!/bin/sh\necho checked by $0\n")
+    (own / "tower-check").chmod(0o755)
+    path = {"PATH": f"{own}:{os.environ['PATH']}"}
+    done = run(repository, "--", "tower-check", **on_postgres.settings(), **path)
+    assert 0 == done.returncode, done.stderr
+    assert f"checked by {own}/tower-check\n" in done.stdout
+    done = run(repository, "--", "no-such-check", **on_postgres.settings(), **path)
+    assert 1 == done.returncode
+    assert f"'no-such-check' cannot be run: it is not on the PATH, {own}:" in done.stdout
 
 
 def test_where_a_service_listens_it_has_the_ticket(on_postgres: Site, repository: Path) -> None:

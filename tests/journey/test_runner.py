@@ -395,6 +395,12 @@ def test_in_a_sandbox_a_task_has_its_sources_and_no_others_files(
     assert "reports" not in log
 
 
+def test_who_is_kept_for_what_he_cannot_do_is_told_so(floor: Floor, name: str) -> None:
+    done = turnstile("runner", "--name", name, "--only", "gpu", **floor.site.settings())
+    assert 65 == done.returncode
+    assert "--only gpu: the runner has none" in done.stderr
+
+
 def test_a_token_that_is_not_for_work_is_refused_with_advice(floor: Floor, name: str) -> None:
     made = floor.site.owner.post("/v1/tokens", json={"name": "reader", "scopes": ["read"]}).json()
     done = subprocess.run(

@@ -20,8 +20,9 @@ from adapters.client import (
     WorkerClient,
 )
 from adapters.client.workflow import Run, Subject, TaskSpec
-from adapters.client.working import HeldAttempt
+from adapters.client.working import HeldAttempt, LostAttempt
 from workers.runner import beating
+from workers.runner.attempts import Execute
 from workers.runner.delivery import Delivery, Reports, Telling
 from workers.runner.runner import Runner
 
@@ -37,12 +38,23 @@ CLAIMED = Claimed(
 )
 
 
+def passing(ends: asyncio.Event) -> Execute:
+    """An attempt that ends when it is let."""
+
+    async def execute(claimed: Claimed, started: Callable[[], None]) -> Reported:
+        await ends.wait()
+        return Reported(ticket="t1", task="A", token=3, outcome=Outcome.PASSED)
+
+    return execute
+
+
 class Desk:
     """A service with one task, that wants to hear of its workers every hour."""
 
     def __init__(self) -> None:
         self.beats: asyncio.Queue[list[tuple[str, int]]] = asyncio.Queue()
         self.held: tuple[HeldAttempt, ...] = ()
+        self.lost: tuple[LostAttempt, ...] = ()
         self.told: list[Telling] = []
         self.reported = asyncio.Event()
         self.takes_reports = asyncio.Event()
@@ -62,7 +74,7 @@ class Desk:
 
     async def beat(self, attempts: Sequence[tuple[str, int]], *, longest: float) -> Beat:
         self.beats.put_nowait(list(attempts))
-        return Beat("available", (), self.held)
+        return Beat("available", self.lost, self.held)
 
     async def report(self, some: Sequence[Telling]) -> Sequence[Accepted | Rejected]:
         self.reported.set()
@@ -73,13 +85,8 @@ class Desk:
 
 
 @asynccontextmanager
-async def at_work(folder: Path, desk: Desk, ends: asyncio.Event) -> AsyncIterator[None]:
-    """A runner with one slot; its attempt ends when it is let."""
-
-    async def execute(claimed: Claimed, started: Callable[[], None]) -> Reported:
-        await ends.wait()
-        return Reported(ticket="t1", task="A", token=3, outcome=Outcome.PASSED)
-
+async def at_work(folder: Path, desk: Desk, execute: Execute) -> AsyncIterator[None]:
+    """A runner with one slot."""
     delivery = Delivery(Reports(folder), desk.report)
     client = cast(WorkerClient, desk)
     worker = Runner("w1", client, delivery, execute, home="h", capabilities={}, wait=0)
@@ -91,8 +98,26 @@ async def at_work(folder: Path, desk: Desk, ends: asyncio.Event) -> AsyncIterato
 
 async def test_a_lease_shorter_than_the_services_pace_is_kept(tmp_path: Path) -> None:
     desk = Desk()
-    async with at_work(tmp_path, desk, asyncio.Event()):
+    async with at_work(tmp_path, desk, passing(asyncio.Event())):
         assert [[("t1", 3)]] * 3 == [await desk.beats.get() for _ in range(3)]
+
+
+async def test_others_are_kept_while_one_that_was_lost_comes_to_its_end(tmp_path: Path) -> None:
+    desk, ends = Desk(), asyncio.Event()
+
+    async def execute(claimed: Claimed, started: Callable[[], None]) -> Reported:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await ends.wait()  # what it has started takes its time to end
+        raise AssertionError
+
+    async with at_work(tmp_path, desk, execute):
+        await desk.beats.get()
+        desk.lost = (LostAttempt("t1", 3, "lease_lost"),)
+        assert [[("t1", 3)]] * 5 == [await desk.beats.get() for _ in range(5)]
+        ends.set()
+    assert [] == desk.told
 
 
 async def test_a_lease_is_kept_until_its_report_is_taken(
@@ -101,7 +126,7 @@ async def test_a_lease_is_kept_until_its_report_is_taken(
     monkeypatch.setattr(beating, "UNKNOWN", 0.0)
     desk, ends = Desk(), asyncio.Event()
     desk.held = (HeldAttempt("t1", 3, "A"),)
-    async with at_work(tmp_path, desk, ends):
+    async with at_work(tmp_path, desk, passing(ends)):
         await desk.beats.get()
         ends.set()
         await desk.reported.wait()  # and it is not answered

@@ -10,6 +10,7 @@ import pytest
 from adapters.client import Accepted, Rejected, Reported, Started, errors
 from workers.runner import delivery
 from workers.runner.delivery import Delivery, Kept, Reports, Telling, deliver_left
+from workers.runner.home import home
 
 Answer = Accepted | Rejected
 
@@ -77,6 +78,15 @@ async def test_a_report_that_nobody_waits_for_any_more_is_told_and_not_left_on_d
     delivering.close()
     await delivering.run()
     assert ([], [report(1)]) == (reports.left(), service.heard)
+
+
+@pytest.mark.parametrize("ticket", [".x", "x"])
+def test_a_report_is_kept_whatever_its_ticket_is_called(ticket: str, tmp_path: Path) -> None:
+    kept = Kept(Reported(ticket=ticket, task="unit", token=3), "credential")
+    with home(tmp_path) as held:
+        Reports(held.reports).keep(kept)
+    with home(tmp_path) as held:
+        assert [kept] == Reports(held.reports).left()
 
 
 async def test_a_report_is_on_disk_until_it_is_accepted(reports: Reports) -> None:

@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from adapters.execution.errors import RoomBroken
+from adapters.execution.keeping import PATH
 from adapters.execution.process import ProcessProvider
 from adapters.execution.provider import Room, Workplace
 from domain.errors import Invalid
@@ -160,7 +161,7 @@ async def test_the_steps_together_have_a_limit(task: Task) -> None:
 
 async def test_what_cannot_be_run_says_why(task: Task) -> None:
     ran = await task.run(step("build", ["no-such-program"]))
-    why = "'no-such-program' cannot be run: No such file or directory"
+    why = f"'no-such-program' cannot be run: it is not on the PATH, {PATH}"
     assert (Execution.OK, FAILED, f"step 'build': {why}") == (
         ran.execution,
         ran.outcome,

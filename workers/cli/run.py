@@ -1,12 +1,14 @@
 """The shortest way in: a command, tested on the present commit."""
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
+import msgspec
 import uvloop
 
 from adapters.client import Ticket, errors
@@ -22,6 +24,7 @@ from workers.cli.talking import (
     EXIT_WRONG,
     fail,
 )
+from workers.logs import configure
 from workers.runner.opening import PROVIDERS
 from workers.trying import Commit, NotTried, Told, Wanted, present_commit, trying
 
@@ -42,15 +45,17 @@ def run(
     """Test the present commit with a COMMAND: `turnstile run -- make test`.
 
     The HEAD of this repository becomes a ticket with one task, which a runner of its own runs in a
-    fresh checkout; its log is shown, and the exit status says how it ended. What is not committed
-    is not tested. Where no service listens, one is started for this time; what it has recorded
+    fresh checkout; its log is shown, and the exit status is 0 if it passed and 1 if not. What is
+    not committed is not tested. It has the PATH of this environment, and no other variable unless
+    --env names it. Where no service listens, one is started for this time; what it has recorded
     stays in the data directory.
     """
     config = configuration(quiet=True)
+    configure(msgspec.structs.replace(config, log_level="error"))  # what it says is the command's
     wanted = Wanted(
         command=command,
         artifacts=artifacts,
-        environment=environment_of(environment),
+        environment={"PATH": os.environ.get("PATH", os.defpath), **environment_of(environment)},
         provider=provider,
         limit=timeout,
         hidden=private(config),
@@ -67,7 +72,11 @@ def run(
     except (Ended, errors.TurnstileError) as error:
         fail(EXIT_AWAY, str(error), "`turnstile doctor` says what is wrong.")
     except (KeyboardInterrupt, asyncio.CancelledError):
+        click.echo("turnstile: cancelled", err=True)
         sys.exit(130)
+    if artifacts:
+        kept = f"`turnstile artifacts {ticket.ticket}` lists what is kept, while a service listens"
+        click.echo(f"turnstile: {kept}", err=True)
     click.echo(f"{ticket.ticket}: {ticket.state}{_because(ticket)}", err=True)
     sys.exit(0 if ticket.state == "passed" else EXIT_FAILED)
 

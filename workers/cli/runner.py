@@ -16,6 +16,7 @@ from adapters.token_file import kept
 from workers.cli import configuration, main, run
 from workers.cli.talking import EXIT_AWAY, EXIT_CONFLICT, EXIT_FORBIDDEN, EXIT_WRONG, fail
 from workers.runner.home import HomeTaken
+from workers.runner.machine import capabilities as machine
 from workers.runner.opening import PROVIDERS, Settings, open_runner
 from workers.runner.runner import WAIT, Superseded
 
@@ -28,7 +29,7 @@ DRAIN: Final = 600.0
 class Pair(click.ParamType[tuple[str, str | None]]):
     """`NAME=VALUE`, or a name alone where that says enough."""
 
-    name = "NAME=VALUE"
+    name = "NAME[=VALUE]"
 
     def convert(
         self, value: str, param: click.Parameter | None, ctx: click.Context | None
@@ -86,6 +87,10 @@ def runner(
         if value is None:
             fail(EXIT_WRONG, f"--capability {dimension}: it has no value, as in {dimension}=yes")
         capabilities[dimension] = (*capabilities.get(dimension, ()), value)
+    if missing := set(only) - set(capabilities) - set(machine(config.name, provider)):
+        dimension = min(missing)
+        why = f"the runner has none, so that no task would be its own: add -c {dimension}=…"
+        fail(EXIT_WRONG, f"--only {dimension}: {why}")
     settings = Settings(
         worker=config.name,
         directory=directory or Path(config.data) / "runners" / config.name,

@@ -13,8 +13,9 @@ from workers.runner.fitting import shortened
 
 log = structlog.get_logger()
 
-CANCELLED_AGAIN: Final = 5.0
-"""Seconds after which one that is to end, and has not, is told again."""
+CANCELLED_AGAIN: Final = 60.0
+"""Seconds after which one that is to end, and has not, is told again: longer than it takes to end
+what runs and to clear away what is left, which a second cancellation would cut short."""
 
 Key = tuple[str, int]
 """An attempt: its ticket and its token."""

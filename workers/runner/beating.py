@@ -34,6 +34,7 @@ class Beating:
         self._attempts = attempts
         self._unknown: dict[Key, float] = {}
         """Attempts that we have never heard of, and since when they are ours."""
+        self._dropping: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Beat, for ever. Raises Refused if the runner is not wanted any more."""
@@ -44,7 +45,7 @@ class Beating:
             except errors.TurnstileError as error:
                 await self._presence.bear(error)
             else:
-                await self._obey(beat)
+                self._obey(beat)
 
     async def _next(self) -> float:
         """Wait until it is time for a beat; in how many seconds the next one is due.
@@ -66,10 +67,14 @@ class Beating:
             return max(self._presence.pace, IDLE)
         return min([self._presence.pace, *(lease / BEATS for lease in leases)])
 
-    async def _obey(self, beat: Beat) -> None:
+    def _obey(self, beat: Beat) -> None:
         for lost in beat.lost:
-            if attempt := self._attempts.get((lost.ticket, lost.token)):
-                await self._attempts.drop(attempt, lost.reason)
+            attempt = self._attempts.get((lost.ticket, lost.token))
+            if attempt is not None and attempt.lost is None:
+                # Not waited for: the others are to be kept, however long its end takes.
+                dropping = asyncio.create_task(self._attempts.drop(attempt, lost.reason))
+                self._dropping.add(dropping)
+                dropping.add_done_callback(self._dropping.discard)
         now, seen = monotonic(), dict[Key, float]()
         for held in beat.held:
             key = held.ticket, held.token

@@ -56,7 +56,7 @@ class Reports:
         return [kept for _, kept in read_all(self._folder, Kept)]
 
     def _file(self, report: Reported) -> Path:
-        return self._folder / f"{report.ticket}~{report.token}.json"
+        return self._folder / f"report~{report.ticket}~{report.token}.json"
 
 
 class Delivery:

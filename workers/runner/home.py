@@ -20,6 +20,9 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
+BEGUN: Final = ".begun"
+"""How the name of a file ends that is not whole yet."""
+
 _IS_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII).fullmatch
 
 
@@ -89,7 +92,7 @@ def home(path: Path) -> Iterator[Home]:
         held = Home(_id(path / "id"), path)
         for folder in (held.mirrors, held.work, held.reports):
             folder.mkdir(mode=PRIVATE, exist_ok=True)
-        for begun in held.reports.glob(".*"):  # by one who was killed over it
+        for begun in held.reports.glob(f"*{BEGUN}"):  # by one who was killed over it
             begun.unlink()
         yield held
 
@@ -108,7 +111,7 @@ def _id(file: Path) -> str:
 
 def write(file: Path, content: bytes) -> None:
     """Have a file with this content, whole, also after a power cut."""
-    beside = file.with_name(f".{file.name}")
+    beside = file.with_name(f"{file.name}{BEGUN}")
     with beside.open("wb") as begun:
         begun.write(content)
         begun.flush()
@@ -124,7 +127,7 @@ def write(file: Path, content: bytes) -> None:
 def read_all(folder: Path, kind: type[T]) -> Sequence[tuple[Path, T]]:
     """What the files of a folder hold, in the order of their names; what is none is put aside."""
     found = []
-    for file in sorted(folder.glob("[!.]*.json")):
+    for file in sorted(folder.glob("*.json")):
         try:
             found.append((file, msgspec.json.decode(file.read_bytes(), type=kind)))
         except (OSError, msgspec.MsgspecError) as error:

@@ -163,6 +163,7 @@ class Runner:
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
         finally:
+            asking.cancel()
             stopped.cancel()
         for claimed in await self._claims(tasks, 0.0, request):  # what it may have been given
             self._attempts.hand_back(claimed.ticket, claimed.task, claimed.token, _DRAINS)
