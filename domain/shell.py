@@ -101,8 +101,8 @@ def shell_of(parameters: Mapping[str, Any], field: str = "run.parameters") -> Sh
 def steps_of(shell: Shell, field: str = "run.parameters") -> tuple[Step, ...]:
     """What is to be run: a command is one step of the name `command`. Raises Invalid if nothing.
 
-    A ticket may be opened with a task that has nothing to run; so it was before there were
-    runners, and another one than ours may know what to do. Here it is a wrong configuration.
+    A ticket may be opened with a task that has nothing to run: another runner than ours may know
+    what to do. Here it is a wrong configuration.
     """
     if shell.command is not None:
         return (Step(name="command", run=shell.command),)

@@ -134,7 +134,7 @@ class Keeper:
         if pid == 0:
             try:
                 become(order, keeper)
-            except BaseException as error:
+            except BaseException as error:  # of the child, which must never become a second keeper
                 os.write(say, refusal(order, error))
             finally:
                 os._exit(NOT_RUN)

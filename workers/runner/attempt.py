@@ -97,7 +97,7 @@ class _Attempt:
             except OSError as error:
                 told = Told(execution=Execution.INFRASTRUCTURE, reason=f"work directory: {error}")
             return await self._shipped(told, shipper)
-        except BaseException:
+        except BaseException:  # also where the attempt was lost: its log gets nothing any more
             await shipper.abandon()
             raise
 
