@@ -340,7 +340,7 @@ def test_a_report_that_a_killed_runner_could_not_tell_is_told_by_the_next(
     with home_of(home) as held:
         registration = {"session": "s1", "home": held.id, "capabilities": {"worker": [name]}}
         assert 200 == floor.site.owner.put(worker, json=registration).status_code
-        asked = {"session": "s1", "request": "q1", "wait": 10}
+        asked = {"session": "s1", "request": "q1", "wait": 10, "only": ["worker"]}
         [claimed] = floor.site.owner.post(f"{worker}/claims", json=asked).json()["tasks"]
         report = Reported(
             ticket=ticket, task="unit", token=claimed["token"], outcome=Outcome.PASSED
