@@ -13,6 +13,8 @@ import pytest
 from adapters.asking import asking
 from adapters.config import Config
 from adapters.config import read as read_config
+from adapters.postgres.connection import Address, connect
+from adapters.postgres.views.view import address_of
 from domain.envelope import Submitted
 from domain.ticket.commands import Cancel
 from tests.journey.command import PATIENCE, TURNSTILE, environment, turnstile
@@ -329,6 +331,32 @@ def test_the_doctor_says_what_is_wrong_and_what_to_do(
     nowhere = turnstile("doctor", TURNSTILE_DATA=tmp_path / "nothing")
     assert 69 == nowhere.returncode
     assert "`turnstile up` makes it" in nowhere.stderr
+
+
+def test_the_doctor_tells_of_what_no_worker_can_take(postgres_dsn: str, tmp_path: Path) -> None:
+    alone = {"DATABASE_URL": postgres_dsn, "TURNSTILE_SCHEMA": f"t_{uuid4().hex[:12]}"}
+    tasks = [{"name": "unit", "run": {"kind": "shell"}, "requires": {"gpu": ["h100"]}}]
+    with running(tmp_path / "data", **alone) as site:
+        site.open("1", tasks=tasks)
+        site.seen("1", 2)
+        assert "no worker" not in turnstile("doctor", **site.configured()).stdout
+        asyncio.run(_let_pass(postgres_dsn, alone["TURNSTILE_SCHEMA"]))
+        none = turnstile("doctor", **site.configured())
+        site.owner.put("/v1/workers/w1", json={"session": "s1", "home": "here"})
+        other = turnstile("doctor", **site.configured())
+    assert (0, 0) == (none.returncode, other.returncode), none.stdout
+    assert "! 1 tasks have waited for over 1 min 0 s, and no worker is available" in none.stdout
+    assert "no available worker has what they require: 1 require gpu=h100" in other.stdout
+    assert "    start a runner with `--capability gpu=h100`" in other.stdout
+
+
+async def _let_pass(dsn: str, schema: str) -> None:
+    """Have everything wait for two minutes more, as the views have it."""
+    connection = await connect(address_of(Address(dsn, schema), "tickets"))
+    try:
+        await connection.execute("UPDATE tasks SET since = since - interval '2 minutes'")
+    finally:
+        await connection.close()
 
 
 async def _send(config: Config) -> None:
