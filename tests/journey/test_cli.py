@@ -131,6 +131,22 @@ def test_a_ticket_is_steered_and_its_history_tells_who_and_why(
     assert list(range(1, len(versions) + 1)) == versions
 
 
+def test_to_cancel_what_has_ended_otherwise_changes_nothing_and_says_so(
+    site: Site, run: Run, ticket: str
+) -> None:
+    site.open(ticket, "build")
+    run("cancel", ticket)
+    assert f"{ticket}: cancelled\n" == run("cancel", ticket)
+    newer = f"{ticket}-newer"
+    for order, id_ in enumerate((f"{ticket}-older", newer)):
+        site.open(id_, "build", supersedes={"key": ticket, "order": order})
+    older = site.seen(f"{ticket}-older", 4)
+    assert "superseded" == older["state"]
+    said = f"{ticket}-older: has ended as superseded; nothing is changed\n"
+    assert said == run("cancel", f"{ticket}-older")
+    assert older["state"] == site.seen(f"{ticket}-older", 4)["state"]
+
+
 def test_a_ticket_is_replayed_to_any_moment(site: Site, run: Run, ticket: str) -> None:
     site.open(ticket, "build")
     site.seen(ticket, 2)
