@@ -4,7 +4,9 @@ import asyncio
 import json
 import subprocess
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from uuid import uuid4
 
@@ -257,6 +259,20 @@ def test_errors_have_a_status_and_say_what_to_do(
         found = fails(*arguments, **settings)
         assert status == found[0], (arguments, found)
         assert said in found[1], (arguments, found)
+
+
+def test_another_program_in_the_place_of_the_service_is_found_out(tmp_path: Path) -> None:
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as other:
+        url = f"http://127.0.0.1:{other.server_port}"
+        Thread(target=other.serve_forever, daemon=True).start()
+        asked = turnstile("tickets", TURNSTILE_URL=url, TURNSTILE_DATA=tmp_path)
+        other.shutdown()
+    assert 69 == asked.returncode
+    said, then = asked.stderr.splitlines()
+    assert (
+        f"turnstile: {url} does not answer as Turnstile does: it answered 501 Unsupported" in said
+    )
+    assert "Is another program there? TURNSTILE_HTTP or TURNSTILE_URL says" in then
 
 
 def wrong(tmp_path: Path) -> str:
