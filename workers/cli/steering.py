@@ -9,6 +9,7 @@ from workers.cli import main
 from workers.cli.completing import TICKET
 from workers.cli.output import as_json, print_json
 from workers.cli.talking import EXIT_CONFLICT, fail, talk
+from workers.cli.tickets import must_have
 
 reason = click.option("--reason", default="", help="Why: the history tells it.")
 
@@ -89,6 +90,7 @@ def revoke(ticket: str, task: str, reason: str, in_json: bool) -> None:
         attempts = [one async for one in client.attempts(ticket, task=task)]
         under_way = [one for one in attempts if one.ended_at is None]
         if not under_way:
+            await must_have(client, ticket, task)
             fail(EXIT_CONFLICT, f"nobody has task {task!r} of ticket {ticket!r}")
         return await client.revoke(ticket, under_way[0].token, reason=reason)
 

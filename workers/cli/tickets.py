@@ -23,7 +23,7 @@ from workers.cli.output import (
     state,
     table,
 )
-from workers.cli.talking import talk
+from workers.cli.talking import EXIT_MISSING, fail, talk
 
 limit = click.option("--limit", type=click.IntRange(1, 100_000), default=30, show_default=True)
 
@@ -105,6 +105,12 @@ def requires(row: Task) -> str:
     """What a worker must be capable of."""
     wanted = row.spec.get("requires", {})
     return one_line("; ".join(f"{name}: {', '.join(values)}" for name, values in wanted.items()))
+
+
+async def must_have(client: Client, ticket: str, task: str) -> None:
+    """End if the ticket has no such task."""
+    if task not in {one.task async for one in client.tasks(ticket)}:
+        fail(EXIT_MISSING, f"the ticket has no task {task!r}")
 
 
 @main.command()
