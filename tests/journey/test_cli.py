@@ -97,6 +97,19 @@ def test_a_ticket_is_submitted_listed_and_shown(
     assert "There is no such result." in run("results", ticket)
 
 
+def test_optional_tasks_are_marked_and_what_is_long_is_told_where_there_is_room(
+    site: Site, run: Run, ticket: str
+) -> None:
+    long = " ".join(f"{n}" for n in range(50))
+    task = {"name": "lint", "run": {"kind": "shell"}, "required": False}
+    site.open(ticket, tasks=[task])
+    run("cancel", ticket, "lint", "--reason", long)
+    site.seen(ticket, 4)
+    [row] = [line for line in run("show", ticket).splitlines() if line.startswith("lint")]
+    assert "cancelled, optional" in row
+    assert long in row
+
+
 def test_thousands_are_submitted_from_a_directory_and_from_stdin(
     site: Site, tmp_path: Path, ticket: str
 ) -> None:

@@ -2,7 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import click
 from rich.text import Text
@@ -68,7 +68,7 @@ TICKETS: tuple[Column, ...] = (
 )
 TASKS: tuple[Column, ...] = (
     ("task", lambda row: row.task),
-    ("state", lambda row: state(row.state)),
+    ("state", lambda row: _state(row)),
     ("attempts", lambda row: str(row.attempts or "")),
     ("worker", lambda row: row.worker or ""),
     ("since", lambda row: ago(row.since)),
@@ -92,13 +92,22 @@ RESULTS: tuple[Column, ...] = (
 )
 
 
+OTHERS: Final = 60
+"""Columns that all but the last take in a table of tasks, about."""
+
+
+def _state(row: Task) -> Text:
+    return Text.assemble(state(row.state), "" if row.required else (", optional", "dim"))
+
+
 def why(row: Task) -> str:
     """Why it is where it is, or what it waits for."""
+    longest = max(60, console().width - OTHERS)
     if row.because:
         return f"needs {row.because}"
     if row.state == "blocked" and (needs := row.spec.get("needs")):
-        return one_line(f"needs {', '.join(needs)}")
-    return one_line(row.reason)
+        return one_line(f"needs {', '.join(needs)}", longest)
+    return one_line(row.reason, longest)
 
 
 def requires(row: Task) -> str:
