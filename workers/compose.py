@@ -35,11 +35,12 @@ from adapters.postgres.views.leases import open_leases
 from adapters.postgres.views.reactor import open_reactor
 from adapters.postgres.views.tickets import open_tickets
 from adapters.postgres.views.view import address_of
-from adapters.postgres.views.workers import open_workers
+from adapters.postgres.views.workers import Workers, open_workers
 from adapters.requests import Desk
 from adapters.views import View
 from domain.decider import Deciders
 from domain.kinds import DECIDERS
+from projections.workers import Worker
 from workers.api import Api
 from workers.engine import Engine, Pace
 from workers.intake import Intake
@@ -227,15 +228,17 @@ def _dead(service: Service, database: PostgresAddress) -> AbstractAsyncContextMa
 @asynccontextmanager
 async def examining(
     service: Service,
-) -> AsyncIterator[tuple[DeadLetters, Machine, Tickets, Look, Sequence[Gap]]]:
+) -> AsyncIterator[tuple[DeadLetters, Machine, Tickets, Sequence[Worker], Look, Sequence[Gap]]]:
     """What a doctor looks at beside the partitions of a service. Raises LogError."""
     assert service.database is not None
     async with (
         _dead(service, service.database) as dead,
         open_pool(address_of(service.database, "tickets"), 1) as pool,
+        open_pool(address_of(service.database, "workers"), 1) as of_workers,
         leasing(service.database, 1) as leases,
     ):
-        yield dead, *await look(pool), *await leases.look()
+        workers = await Workers(of_workers).online()
+        yield dead, *await look(pool), workers, *await leases.look()
 
 
 @asynccontextmanager

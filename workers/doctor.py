@@ -18,9 +18,11 @@ from adapters.postgres.leases import Gap, Look
 from adapters.postgres.looking import Machine, Tickets
 from projections.history import duration
 from projections.progress import Judged
+from projections.workers import Worker
 from workers.findings import Finding, Level
 from workers.lease_findings import examine_leases
 from workers.progress import Progress
+from workers.queue_findings import examine_queue
 
 CLOCK: Final = 1.0
 """Seconds by which clocks may differ."""
@@ -35,6 +37,7 @@ async def examine(
     dead: DeadLetters,
     machine: Machine,
     tickets: Tickets,
+    workers: Sequence[Worker],
     leases: Look,
     gaps: Sequence[Gap],
 ) -> AsyncIterator[Finding]:
@@ -49,6 +52,8 @@ async def examine(
         yield finding
     yield await _dead(dead)
     yield _waiting(tickets)
+    for finding in examine_queue(tickets.waiting, workers):
+        yield finding
     yield await _api(config)
 
 

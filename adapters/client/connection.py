@@ -15,10 +15,11 @@ from uuid import UUID
 import httpx
 import msgspec
 
-from .errors import KIND, NoAnswer, Problem, Refused, Unavailable
+from .errors import FOREIGN, KIND, NoAnswer, Problem, Refused, Unavailable
 
 T = TypeVar("T")
 
+PROBLEM: Final = "application/problem+json"
 LOCAL: Final = "http://127.0.0.1:8080"
 FIRST: Final = 0.05
 """Seconds before the second try; each wait may be twice as long as the one before."""
@@ -98,7 +99,7 @@ class Connection:
         self.url = (base_url or os.environ.get("TURNSTILE_URL") or LOCAL).rstrip("/")
         self.patience = patience
         token = token or os.environ.get("TURNSTILE_TOKEN") or ""
-        headers = {"accept": "application/json, application/problem+json"}
+        headers = {"accept": f"application/json, {PROBLEM}"}
         if token.strip():
             headers["authorization"] = f"Bearer {token.strip()}"
         self._http = Http(
@@ -207,12 +208,20 @@ def refusal(answer: httpx.Response) -> Refused:
     """Why an answer is none."""
     try:
         problem = msgspec.json.decode(answer.content, type=Problem)
-    except (msgspec.MsgspecError, ValueError):  # somebody else's, on the way to the server
-        title = answer.reason_phrase or "Refused"
-        detail = f"{answer.request.url} answered {answer.status_code} {title}."
-        problem = Problem(f"{KIND}http", title, answer.status_code, detail)
+    except (msgspec.MsgspecError, ValueError):
+        problem = _untold(answer)
     after = answer.headers.get("retry-after", "")
     return Refused.by(problem, float(after) if after.isdecimal() else None)
+
+
+def _untold(answer: httpx.Response) -> Problem:
+    """What an answer means that does not say it: one to HEAD, or one of somebody else's."""
+    title, url = answer.reason_phrase or "Refused", answer.request.url
+    said = f"answered {answer.status_code} {title}"
+    if answer.headers.get("content-type", "").startswith(PROBLEM):
+        return Problem(f"{KIND}http", title, answer.status_code, f"{url} {said}.")
+    detail = f"{url.scheme}://{url.netloc.decode()} does not answer as Turnstile does: it {said}"
+    return Problem(f"{KIND}{FOREIGN}", title, answer.status_code, detail)
 
 
 def _decoded(answer: httpx.Response, kind: type[T], key: UUID | None) -> T:

@@ -21,6 +21,9 @@ from msgspec import Struct
 
 KIND: Final = "urn:turnstile:problem:"
 
+FOREIGN: Final = "foreign"
+"""The kind of an answer of something else, before Turnstile or in its place."""
+
 
 class Problem(Struct, frozen=True, omit_defaults=True):
     """Why a request was refused (RFC 9457).

@@ -4,7 +4,9 @@ import asyncio
 import json
 import subprocess
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from uuid import uuid4
 
@@ -13,6 +15,8 @@ import pytest
 from adapters.asking import asking
 from adapters.config import Config
 from adapters.config import read as read_config
+from adapters.postgres.connection import Address, connect
+from adapters.postgres.views.view import address_of
 from domain.envelope import Submitted
 from domain.ticket.commands import Cancel
 from tests.journey.command import PATIENCE, TURNSTILE, environment, turnstile
@@ -93,6 +97,19 @@ def test_a_ticket_is_submitted_listed_and_shown(
     assert "There is no such result." in run("results", ticket)
 
 
+def test_optional_tasks_are_marked_and_what_is_long_is_told_where_there_is_room(
+    site: Site, run: Run, ticket: str
+) -> None:
+    long = " ".join(f"{n}" for n in range(50))
+    task = {"name": "lint", "run": {"kind": "shell"}, "required": False}
+    site.open(ticket, tasks=[task])
+    run("cancel", ticket, "lint", "--reason", long)
+    site.seen(ticket, 4)
+    [row] = [line for line in run("show", ticket).splitlines() if line.startswith("lint")]
+    assert "cancelled, optional" in row
+    assert long in row
+
+
 def test_thousands_are_submitted_from_a_directory_and_from_stdin(
     site: Site, tmp_path: Path, ticket: str
 ) -> None:
@@ -127,6 +144,22 @@ def test_a_ticket_is_steered_and_its_history_tells_who_and_why(
         assert part in told
     versions = [event["version"] for event in rows(run("history", ticket, "--json"))]
     assert list(range(1, len(versions) + 1)) == versions
+
+
+def test_to_cancel_what_has_ended_otherwise_changes_nothing_and_says_so(
+    site: Site, run: Run, ticket: str
+) -> None:
+    site.open(ticket, "build")
+    run("cancel", ticket)
+    assert f"{ticket}: cancelled\n" == run("cancel", ticket)
+    newer = f"{ticket}-newer"
+    for order, id_ in enumerate((f"{ticket}-older", newer)):
+        site.open(id_, "build", supersedes={"key": ticket, "order": order})
+    older = site.seen(f"{ticket}-older", 4)
+    assert "superseded" == older["state"]
+    said = f"{ticket}-older: has ended as superseded; nothing is changed\n"
+    assert said == run("cancel", f"{ticket}-older")
+    assert older["state"] == site.seen(f"{ticket}-older", 4)["state"]
 
 
 def test_a_ticket_is_replayed_to_any_moment(site: Site, run: Run, ticket: str) -> None:
@@ -241,6 +274,20 @@ def test_errors_have_a_status_and_say_what_to_do(
         assert said in found[1], (arguments, found)
 
 
+def test_another_program_in_the_place_of_the_service_is_found_out(tmp_path: Path) -> None:
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as other:
+        url = f"http://127.0.0.1:{other.server_port}"
+        Thread(target=other.serve_forever, daemon=True).start()
+        asked = turnstile("tickets", TURNSTILE_URL=url, TURNSTILE_DATA=tmp_path)
+        other.shutdown()
+    assert 69 == asked.returncode
+    said, then = asked.stderr.splitlines()
+    assert (
+        f"turnstile: {url} does not answer as Turnstile does: it answered 501 Unsupported" in said
+    )
+    assert "Is another program there? TURNSTILE_HTTP or TURNSTILE_URL says" in then
+
+
 def wrong(tmp_path: Path) -> str:
     path = tmp_path / "wrong.yaml"
     path.write_text(
@@ -329,6 +376,32 @@ def test_the_doctor_says_what_is_wrong_and_what_to_do(
     nowhere = turnstile("doctor", TURNSTILE_DATA=tmp_path / "nothing")
     assert 69 == nowhere.returncode
     assert "`turnstile up` makes it" in nowhere.stderr
+
+
+def test_the_doctor_tells_of_what_no_worker_can_take(postgres_dsn: str, tmp_path: Path) -> None:
+    alone = {"DATABASE_URL": postgres_dsn, "TURNSTILE_SCHEMA": f"t_{uuid4().hex[:12]}"}
+    tasks = [{"name": "unit", "run": {"kind": "shell"}, "requires": {"gpu": ["h100"]}}]
+    with running(tmp_path / "data", **alone) as site:
+        site.open("1", tasks=tasks)
+        site.seen("1", 2)
+        assert "no worker" not in turnstile("doctor", **site.configured()).stdout
+        asyncio.run(_let_pass(postgres_dsn, alone["TURNSTILE_SCHEMA"]))
+        none = turnstile("doctor", **site.configured())
+        site.owner.put("/v1/workers/w1", json={"session": "s1", "home": "here"})
+        other = turnstile("doctor", **site.configured())
+    assert (0, 0) == (none.returncode, other.returncode), none.stdout
+    assert "! 1 tasks have waited for over 1 min 0 s, and no worker is available" in none.stdout
+    assert "no available worker has what they require: 1 require gpu=h100" in other.stdout
+    assert "    start a runner with `--capability gpu=h100`" in other.stdout
+
+
+async def _let_pass(dsn: str, schema: str) -> None:
+    """Have everything wait for two minutes more, as the views have it."""
+    connection = await connect(address_of(Address(dsn, schema), "tickets"))
+    try:
+        await connection.execute("UPDATE tasks SET since = since - interval '2 minutes'")
+    finally:
+        await connection.close()
 
 
 async def _send(config: Config) -> None:

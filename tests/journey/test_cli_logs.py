@@ -71,6 +71,23 @@ async def test_what_is_not_there_is_said_to_be_missing(shell: Shell) -> None:
     assert b"there is no attempt at task 'A'" in none.stderr
 
 
+async def test_a_log_that_has_not_begun_is_waited_for(shell: Shell) -> None:
+    following = asyncio.create_task(shell.ask("log", "t", "A", "--follow"))
+    await asyncio.wait([following], timeout=3)
+    assert not following.done(), following.result()
+    async with shell.site.attempt() as attempt:
+        await asyncio.wait([following], timeout=1)
+        assert not following.done(), following.result()
+        await attempt.own.append_log(0, b"at last\n", last=True)
+        assert (0, b"at last\n") == ((await following).returncode, following.result().stdout)
+
+
+async def test_a_task_that_is_not_there_is_named(shell: Shell) -> None:
+    asked = (("log", "t", "x"), ("log", "t", "x", "-f"), ("revoke", "t", "x"))
+    for ended in await asyncio.gather(*(shell.ask(*words) for words in asked)):
+        assert (66, b"turnstile: the ticket has no task 'x'\n") == (ended.returncode, ended.stderr)
+
+
 async def test_artifacts_are_listed_and_fetched(shell: Shell) -> None:
     work = shell.folder / "work"
     await asyncio.to_thread(furnish, work)

@@ -21,6 +21,7 @@ from adapters.client import (
     NoAnswer,
     NotFound,
     Opening,
+    Refused,
     Rejected,
     Run,
     Scope,
@@ -196,6 +197,20 @@ async def test_a_wrong_ticket_is_refused_before_anybody_is_asked(site: Site) -> 
         with pytest.raises(Invalid, match=r"tasks\[0\]\.name: .*regex"):
             await client.open(wrong)
     assert 0 == site.proxy.requests
+
+
+@pytest.mark.parametrize("status", [404, 413, 501])
+async def test_who_is_not_turnstile_is_told_from_it(site: Site, status: int) -> None:
+    site.proxy.next(busy(status))
+    async with site.client() as client:
+        with pytest.raises(
+            Refused, match=f"{site.url} .* as Turnstile does: it answered {status}"
+        ) as caught:
+            await client.ticket("9")
+        with pytest.raises(NotFound) as missing:
+            await client.ticket("9")
+    assert ("foreign", status) == (caught.value.problem.kind, caught.value.problem.status)
+    assert "unknown-ticket" == missing.value.problem.kind
 
 
 async def test_where_nobody_listens_nothing_is_taken() -> None:

@@ -82,7 +82,7 @@ def _tell(screen: Screen, outcome: Outcome) -> None:
     screen.title(f"turnstile history {ticket}")
     rows = [row_of(event) for event in outcome.events]
     screen.tell_history([_shortened(row) for row in rows])
-    screen.title(f"turnstile results --ticket {ticket}")
+    screen.title(f"turnstile results {ticket}")
     for result in reversed(outcome.results):
         seconds = "" if result.duration is None else f"{result.duration:.1f} s"
         screen.plain(

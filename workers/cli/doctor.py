@@ -20,7 +20,7 @@ MARKS = {Level.WELL: ("✓", "green"), Level.WATCH: ("!", "yellow"), Level.WRONG
 @main.command()
 @as_json
 def doctor(in_json: bool) -> None:
-    """Look for what is wrong: stuck partitions, owners, leases, dead letters, clocks, disk.
+    """Look for what is wrong: partitions, owners, leases, workers, dead letters, clocks, disk.
 
     Ends with 0 if nothing is wrong, with 1 if something is, with 69 if the log is away.
     """

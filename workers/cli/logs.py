@@ -13,6 +13,7 @@ from workers.cli import main
 from workers.cli.completing import TICKET
 from workers.cli.output import Column, as_json, console, one_line, print_json, table
 from workers.cli.talking import EXIT_MISSING, EXIT_WRONG, fail, talk
+from workers.cli.tickets import must_have
 
 STEP: Final = 64 * 1024
 """Bytes of the end of a log that are looked at first, when so many lines are asked for."""
@@ -104,13 +105,15 @@ async def _attempt(
     client: Client, ticket: str, task: str | None, number: int | None, *, wait: bool = False
 ) -> Attempt:
     """The attempt that is meant; where it may *wait*, once it is there."""
+    task, is_known = (await _only_task(client, ticket), True) if task is None else (task, False)
     while True:
-        if task is None:
-            task = await _only_task(client, ticket)
         attempts = [one async for one in client.attempts(ticket, task=task)]
         wanted = [one for one in attempts if number is None or one.number == number]
         if wanted:
             return wanted[-1]
+        if not is_known:
+            await must_have(client, ticket, task)
+            is_known = True
         if not wait or (await client.ticket(ticket)).has_ended:
             which = "attempt" if number is None else f"attempt {number}"
             then = f"`turnstile show {ticket}` says how far it is."

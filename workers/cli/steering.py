@@ -4,11 +4,12 @@ from collections.abc import Awaitable, Callable
 
 import click
 
-from adapters.client import Accepted, Client, Scope
+from adapters.client import Accepted, Client, Scope, TicketState
 from workers.cli import main
 from workers.cli.completing import TICKET
 from workers.cli.output import as_json, print_json
 from workers.cli.talking import EXIT_CONFLICT, fail, talk
+from workers.cli.tickets import must_have
 
 reason = click.option("--reason", default="", help="Why: the history tells it.")
 
@@ -30,8 +31,19 @@ def _say(asking: Callable[[Client], Awaitable[Accepted]], done: str, in_json: bo
 @reason
 @as_json
 def cancel(ticket: str, task: tuple[str, ...], reason: str, in_json: bool) -> None:
-    """End a TICKET, or only the TASKs named."""
-    _say(lambda client: client.cancel(ticket, *task, reason=reason), "cancelled", in_json)
+    """End a TICKET, or only the TASKs named; one that has ended stays as it is."""
+
+    async def ask(client: Client) -> None:
+        before = await client.ticket(ticket)
+        accepted = await client.cancel(ticket, *task, reason=reason)
+        if in_json:
+            print_json(accepted)
+        elif before.has_ended and before.state != TicketState.CANCELLED:
+            click.echo(f"{ticket}: has ended as {before.state}; nothing is changed")
+        else:
+            click.echo(f"{ticket}: cancelled")
+
+    talk(ask)
 
 
 @main.command()
@@ -78,6 +90,7 @@ def revoke(ticket: str, task: str, reason: str, in_json: bool) -> None:
         attempts = [one async for one in client.attempts(ticket, task=task)]
         under_way = [one for one in attempts if one.ended_at is None]
         if not under_way:
+            await must_have(client, ticket, task)
             fail(EXIT_CONFLICT, f"nobody has task {task!r} of ticket {ticket!r}")
         return await client.revoke(ticket, under_way[0].token, reason=reason)
 

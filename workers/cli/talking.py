@@ -107,10 +107,18 @@ def fail(status: int, what: str, then: str = "") -> NoReturn:
 
 
 def _status(error: Exception) -> int:
+    if _is_foreign(error):
+        return EXIT_AWAY
     return next(status for kind, status in _EXITS if isinstance(error, kind))
 
 
+def _is_foreign(error: Exception) -> bool:
+    return isinstance(error, errors.Refused) and error.problem.kind == errors.FOREIGN
+
+
 def _next_step(error: Exception, config: Config, url: str) -> str:
+    if _is_foreign(error):
+        return "Is another program there? TURNSTILE_HTTP or TURNSTILE_URL says where Turnstile is."
     match error:
         case errors.Unavailable():
             return (

@@ -2,7 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import click
 from rich.text import Text
@@ -23,7 +23,7 @@ from workers.cli.output import (
     state,
     table,
 )
-from workers.cli.talking import talk
+from workers.cli.talking import EXIT_MISSING, fail, talk
 
 limit = click.option("--limit", type=click.IntRange(1, 100_000), default=30, show_default=True)
 
@@ -68,7 +68,7 @@ TICKETS: tuple[Column, ...] = (
 )
 TASKS: tuple[Column, ...] = (
     ("task", lambda row: row.task),
-    ("state", lambda row: state(row.state)),
+    ("state", lambda row: _state(row)),
     ("attempts", lambda row: str(row.attempts or "")),
     ("worker", lambda row: row.worker or ""),
     ("since", lambda row: ago(row.since)),
@@ -92,19 +92,34 @@ RESULTS: tuple[Column, ...] = (
 )
 
 
+OTHERS: Final = 60
+"""Columns that all but the last take in a table of tasks, about."""
+
+
+def _state(row: Task) -> Text:
+    return Text.assemble(state(row.state), "" if row.required else (", optional", "dim"))
+
+
 def why(row: Task) -> str:
     """Why it is where it is, or what it waits for."""
+    longest = max(60, console().width - OTHERS)
     if row.because:
         return f"needs {row.because}"
     if row.state == "blocked" and (needs := row.spec.get("needs")):
-        return one_line(f"needs {', '.join(needs)}")
-    return one_line(row.reason)
+        return one_line(f"needs {', '.join(needs)}", longest)
+    return one_line(row.reason, longest)
 
 
 def requires(row: Task) -> str:
     """What a worker must be capable of."""
     wanted = row.spec.get("requires", {})
     return one_line("; ".join(f"{name}: {', '.join(values)}" for name, values in wanted.items()))
+
+
+async def must_have(client: Client, ticket: str, task: str) -> None:
+    """End if the ticket has no such task."""
+    if task not in {one.task async for one in client.tasks(ticket)}:
+        fail(EXIT_MISSING, f"the ticket has no task {task!r}")
 
 
 @main.command()

@@ -11,3 +11,11 @@ SELECT (SELECT count(*) FROM tickets
        (SELECT count(*) FROM (SELECT FROM tickets WHERE problem IS NOT NULL LIMIT 1000) AS q)
            AS quarantined,
        (SELECT min(ready_at) FROM tasks WHERE rank IS NOT NULL) AS waits_since;
+
+-- name: waiting
+-- What has waited for so long that somebody should have taken it, by what a worker must have.
+SELECT c.requires, count(*) AS tasks
+FROM tasks AS t JOIN tickets AS k USING (ticket) JOIN classes AS c USING (class)
+WHERE t.rank IS NOT NULL AND k.problem IS NULL
+  AND greatest(t.since, k.not_before) < now() - $1::interval
+GROUP BY c.class ORDER BY tasks DESC, c.class;
