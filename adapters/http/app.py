@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -116,6 +117,8 @@ def _handler(endpoint: Endpoint, gate: Gate) -> Handler:
             given[argument(name)] = request.headers.get(name)
         if not endpoint.is_for_readers:
             given["asked"] = asked
+        if endpoint.waits:
+            given["still"] = partial(gate.admit, request, endpoint)
         answering = endpoint.answer(**given)
         if endpoint.waits:
             answering = _while_asked(request, answering)

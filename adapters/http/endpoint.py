@@ -71,9 +71,10 @@ class Endpoint(Struct, frozen=True):
     `others`: problems that say more, by status. Where many of these bodies may come at once,
     `lines` answers those. What is `for_attempts` takes the credential of an attempt too, of the one
     in its path if there is one; without a `scope` it takes nothing else. What `waits` is given up
-    when who has asked goes away. A body that is `raw` it
-    gets as bytes, or as an iterator of them. What answers in `ranges` may answer with a part, or
-    with nothing where it is known already; then its headers are those of ranges.
+    when who has asked goes away; whether they may ask still it learns by calling `still`, which
+    raises if not. A body that is `raw` it gets as bytes, or as an iterator of them. What answers in
+    `ranges` may answer with a part, or with nothing where it is known already; then its headers are
+    those of ranges.
     """
 
     method: str

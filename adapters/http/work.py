@@ -15,6 +15,7 @@ from adapters.http.problems import Problem, Refusal
 from adapters.postgres.claims import Claims as ClaimQueries
 from adapters.postgres.leases import RESTARTED, Leases
 from adapters.work.claiming import ClaimDesk
+from adapters.work.polls import Still
 from adapters.work.reporting import Reporter, Reporting, reported
 from adapters.work.words import (
     Beat,
@@ -131,11 +132,11 @@ class WorkDesk:
 
     # ------------------------------------------------------------------------- for its worker
 
-    async def claim(self, worker: str, body: ClaimRequest, asked: Asked) -> Claims:
+    async def claim(self, worker: str, body: ClaimRequest, asked: Asked, still: Still) -> Claims:
         """Tasks for the worker. Raises NotRegistered, SupersededSession, NoAnswer, Unavailable."""
         present = await self._desk.present(worker, body.session)
         tasks, state = await self._desk.claim(
-            present, body.request, body.tasks, body.wait, body.only
+            present, body.request, body.tasks, body.wait, body.only, still=still
         )
         return Claims(tasks, state)
 

@@ -27,12 +27,14 @@ from adapters.client import (
     Subject,
     Takes,
     TaskSpec,
+    Unauthenticated,
     WorkerClient,
     attempt_of,
 )
-from adapters.client.working import Report
+from adapters.client.working import Claims, Report
 from adapters.postgres.connection import Address, close, connect
 from adapters.postgres.views.view import address_of
+from adapters.work import claiming
 from tests.service.real_api import RealApi, real
 
 pytestmark = pytest.mark.service
@@ -68,8 +70,9 @@ class Site:
         self.people = Client(self.url, api.token)
         self._runners: list[WorkerClient] = []
 
-    def runner(self, name: str, session: str = "s1") -> WorkerClient:
-        runner = WorkerClient(self.url, self.token, worker=name, session=session, patience=15)
+    def runner(self, name: str, session: str = "s1", token: str | None = None) -> WorkerClient:
+        token = token or self.token
+        runner = WorkerClient(self.url, token, worker=name, session=session, patience=15)
         self._runners.append(runner)
         return runner
 
@@ -355,6 +358,38 @@ async def test_a_draining_worker_gets_nothing_and_hears_why(site: Site) -> None:
     resumed = await site.people.resume("w1")
     await site.people.worker("w1", after=resumed.after)
     assert [("9", "A")] == names((await runner.claim(wait=10)).tasks)
+
+
+async def test_one_that_waits_hears_that_its_token_was_revoked(site: Site) -> None:
+    token, waiting = await waiting_with_a_token(site)
+    await site.people.revoke_token(token)
+    async with asyncio.timeout(5):
+        with pytest.raises(Unauthenticated):
+            await waiting
+
+
+async def test_whose_token_was_revoked_gets_no_task_while_it_still_waits(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token, waiting = await waiting_with_a_token(site)
+    monkeypatch.setattr(claiming, "LOOK", 3600)  # it is not looked at but for the task
+    await site.people.revoke_token(token)
+    await site.open(ticket("9"))
+    with pytest.raises(Unauthenticated):
+        await waiting
+    other = await site.registered("other")
+    [one] = (await other.claim(wait=10)).tasks
+    assert ("9", 1) == (one.ticket, one.attempt)
+
+
+async def waiting_with_a_token(site: Site) -> tuple[str, "asyncio.Task[Claims]"]:
+    """The id of a token, and a claim with it that waits."""
+    made = await site.people.make_token("rack", ["work"])
+    runner = site.runner("w1", token=made.token)
+    await runner.register("home-w1")
+    waiting = asyncio.create_task(runner.claim(wait=25))
+    await asyncio.sleep(0.2)  # it waits, which nobody can see from without
+    return made.id, waiting
 
 
 # ---------------------------------------------------------------------------- heartbeats, reports
