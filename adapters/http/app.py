@@ -31,6 +31,7 @@ from adapters.http.endpoint import (
     read_query,
 )
 from adapters.http.gate import Gate
+from adapters.http.live.response import Events
 from adapters.http.openapi import LINES, document
 from domain.errors import TooLarge
 from domain.workflow import Id
@@ -117,12 +118,15 @@ def _handler(endpoint: Endpoint, gate: Gate) -> Handler:
             given[argument(name)] = request.headers.get(name)
         if not endpoint.is_for_readers:
             given["asked"] = asked
+        still = partial(gate.admit, request, endpoint)
         if endpoint.waits:
-            given["still"] = partial(gate.admit, request, endpoint)
+            given["still"] = still
         answering = endpoint.answer(**given)
         if endpoint.waits:
             answering = _while_asked(request, answering)
         answer = await _awaited(answering)
+        if isinstance(answer, Events) and "Authorization" in request.headers:
+            answer.still = still
         if isinstance(answer, Response):
             return answer
         return Response(_encode(answer), endpoint.status, media_type="application/json")

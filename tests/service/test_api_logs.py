@@ -1,12 +1,15 @@
 """Logs and artifacts through the real API, as a runner and as people ask for them."""
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import httpx
 import pytest
 import pytest_asyncio
 
@@ -200,6 +203,40 @@ async def test_there_are_so_many_streams_and_no_more(address: Address, tmp_path:
         async with site.anybody.stream("GET", stream) as first:
             assert 200 == first.status_code
             assert (429, "too-many", None) == problem(await site.anybody.get(stream))
+
+
+async def test_streams_end_once_their_token_is_revoked(address: Address, tmp_path: Path) -> None:
+    ended: list[str] = []
+
+    async def listen(path: str, token: str) -> None:
+        headers = {"Authorization": f"Bearer {token}"}
+        async with site.anybody.stream("GET", path, headers=headers) as stream:
+            assert 200 == stream.status_code
+            begun.release()
+            with suppress(httpx.RemoteProtocolError):
+                await stream.aread()
+            ended.append(path)
+
+    async with (
+        at_work(address, tmp_path / "data", reading="token") as site,
+        site.attempt() as attempt,
+        asyncio.timeout(10),
+        asyncio.TaskGroup() as listening,
+    ):
+        await attempt.own.append_log(0, b"one")
+        begun = asyncio.Semaphore(0)
+        reader = await site.people.make_token("reader", ["read"])
+        paths = ["/v1/stream", f"{attempt.log}/stream"]
+        for path in paths:
+            listening.create_task(listen(path, reader.token or ""))
+            await begun.acquire()
+        other = listening.create_task(listen("/v1/stream", site.api.token))
+        await begun.acquire()
+        await site.people.revoke_token(reader.id)
+        while len(ended) < 2:
+            await asyncio.sleep(0.01)
+        other.cancel()
+    assert sorted(paths) == sorted(ended)
 
 
 async def test_a_shipper_ships_to_the_api(site: Site) -> None:
