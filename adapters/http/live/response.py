@@ -1,6 +1,7 @@
 """A stream of server-sent events, as long as its reader listens."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, Final
@@ -40,7 +41,7 @@ ENDING: Final = 0.5
 log = structlog.get_logger()
 
 
-class Events(Response):
+class Events(Response, ABC):
     """Server-sent events, one of the streams that the hub has admitted."""
 
     media_type = MEDIA
@@ -52,9 +53,9 @@ class Events(Response):
         self.still: Callable[[], Awaitable[Any]] | None = None
         """Raises Refusal when its reader may not read any more; None if anybody may."""
 
+    @abstractmethod
     def _parts(self) -> AsyncGenerator[bytes, None]:
         """What is sent, until it is over."""
-        raise NotImplementedError
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until it is over, the reader has left or may not read, or the server stops."""
