@@ -116,7 +116,7 @@ def _handler(endpoint: Endpoint, gate: Gate) -> Handler:
             given["body"] = await _raw(request, endpoint.raw)
         for name in endpoint.headers:
             given[argument(name)] = request.headers.get(name)
-        if not endpoint.is_for_readers:
+        if endpoint.for_attempts or not endpoint.is_for_readers:
             given["asked"] = asked
         still = partial(gate.admit, request, endpoint)
         if endpoint.waits:

@@ -103,7 +103,7 @@ class ArtifactDesk:
                 media=MEDIA,
                 ranges=True,
                 for_attempts=True,
-                problems=(404, 416, 429),
+                problems=(404, 409, 416, 429),
             ),
             Endpoint(
                 "GET",
@@ -161,8 +161,11 @@ class ArtifactDesk:
         range: str | None,
         if_range: str | None,
         if_none_match: str | None,
+        asked: Asked,
     ) -> Response:
-        """What has this digest. Raises Refusal if nothing has."""
+        """What has this digest. Raises Refusal if nothing has, or for an attempt that is over."""
+        if asked.attempt is not None:
+            await at_work(asked, self._present)
         return await self._told(digest, range, if_range, if_none_match)
 
     async def artifacts(self, ticket: str, token: str) -> Page[Artifact]:

@@ -313,6 +313,20 @@ async def test_artifacts_are_collected_stored_and_placed(site: Site, tmp_path: P
         assert 404 == (await site.anybody.get(f"{path}/dist/x")).status_code
 
 
+async def test_an_attempt_that_is_over_reads_no_artifact(address: Address, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"some")
+    async with (
+        at_work(address, tmp_path / "data", reading="token") as site,
+        site.attempt() as attempt,
+    ):
+        await attempt.own.put_artifact(_digest(b"some"), file)
+        await attempt.own.get_artifact(_digest(b"some"), tmp_path / "got")
+        await site.reported(attempt)
+        with pytest.raises(Conflict, match="stale-token"):
+            await attempt.own.get_artifact(_digest(b"some"), tmp_path / "again")
+
+
 async def test_what_is_not_what_its_digest_says_is_not_stored(site: Site, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"some")
