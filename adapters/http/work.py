@@ -9,9 +9,10 @@ from msgspec import Struct
 from adapters.access import Scope
 from adapters.asking import Asker, NoAnswer
 from adapters.http import problems
+from adapters.http.attempts import no_attempt, token_of
 from adapters.http.commands import WAIT, Accepted, accepted, command_id
-from adapters.http.endpoint import Asked, Endpoint, read_parameter
-from adapters.http.problems import Problem, Refusal
+from adapters.http.endpoint import Asked, Endpoint
+from adapters.http.problems import Problem
 from adapters.postgres.claims import Claims as ClaimQueries
 from adapters.postgres.leases import RESTARTED, Leases
 from adapters.work.claiming import ClaimDesk
@@ -31,7 +32,6 @@ from domain.envelope import Answer, Submitted
 from domain.errors import Refused
 from domain.policy import KIND, lost_lease
 from domain.ticket import commands as c
-from domain.ticket.commands import Token
 from domain.ticket.words import Told
 
 
@@ -186,11 +186,10 @@ class WorkDesk:
 
     async def revoke(self, ticket: str, token: str, body: Revoking, asked: Asked) -> Accepted:
         """The attempt ends. Raises Refusal if there is none."""
-        number = read_parameter("token", token, Token)
+        number = token_of(ticket, token)
         found = await self._claims.attempt(ticket, number)
         if found is None:
-            detail = f"Ticket {ticket!r} has no attempt with token {number}."
-            raise Refusal(404, "unknown-attempt", detail, "token")
+            raise no_attempt(ticket, number)
         command = c.Revoke(task=found[0], token=number, reason=body.reason)
         answer = await self._asker.ask(
             Submitted(

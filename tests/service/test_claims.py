@@ -35,6 +35,7 @@ from adapters.client.working import Claims, Report
 from adapters.postgres.connection import Address, close, connect
 from adapters.postgres.views.view import address_of
 from adapters.work import claiming
+from tests.journey.running import problem
 from tests.service.real_api import RealApi, real
 
 pytestmark = pytest.mark.service
@@ -481,7 +482,9 @@ async def test_an_operator_takes_a_task_from_its_worker(site: Site) -> None:
             while (revoked := await operator.post(path, json={"reason": "hot"})).status_code == 404:
                 await asyncio.sleep(0.02)
         assert 200 == revoked.status_code, revoked.text
-        assert 404 == (await operator.post("/v1/tickets/9/attempts/77/revoke")).status_code
+        for token in ("77", str(2**31), "9" * 20, "x"):
+            unknown = await operator.post(f"/v1/tickets/9/attempts/{token}/revoke")
+            assert (404, "unknown-attempt", "token") == problem(unknown)
     [answer] = await runner.report([passed(one)])
     assert isinstance(answer, Rejected)
 
