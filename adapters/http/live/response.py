@@ -66,7 +66,7 @@ class Events(Response, ABC):
             await send(_body(b"", more=False))
             return
         sending = asyncio.create_task(self._send(send, start))
-        left = asyncio.create_task(_left(receive))
+        left = asyncio.create_task(left_by(receive))
         closed = asyncio.create_task(self._hub.closed.wait())
         refused = asyncio.create_task(self._refused())
         tasks = {sending, left, closed, refused}
@@ -157,6 +157,7 @@ def _body(data: bytes, *, more: bool) -> Message:
     return {"type": "http.response.body", "body": data, "more_body": more}
 
 
-async def _left(receive: Receive) -> None:
+async def left_by(receive: Receive) -> None:
+    """Wait until who has asked has hung up."""
     while (await receive())["type"] != "http.disconnect":
         pass
