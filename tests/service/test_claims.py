@@ -456,6 +456,11 @@ async def test_a_task_may_do_what_is_its_own_with_its_credential(site: Site) -> 
         assert 200 == added.status_code, added.text
         stolen = await task.post("/v1/tickets/other/tasks", json={"tasks": [_more("B")]})
         assert 403 == stolen.status_code
+        secret = {"kind": "shell", "parameters": {"command": "true", "secrets": {"KEY": "signing"}}}
+        asking = await task.post(
+            "/v1/tickets/9/tasks", json={"tasks": [_more("C"), _more("D") | {"run": secret}]}
+        )
+        assert (403, "forbidden", "tasks[1].run.parameters.secrets") == problem(asking)
         assert 403 == (await task.post("/v1/tickets/9/attempts/99/start")).status_code
         told = await task.post(f"{own}/report", json={"outcome": "passed"})
         assert 200 == told.status_code
