@@ -9,6 +9,7 @@ from msgspec import Meta
 from domain.errors import Invalid
 from domain.event import Value
 from domain.shell import KIND, shell_of
+from domain.sources import check_source
 
 MAX_TASKS: Final = 20_000
 """Tasks of one ticket."""
@@ -102,7 +103,8 @@ def check(tasks: Sequence[TaskSpec], known: Collection[str] = ()) -> None:
     Raises:
         Invalid: a name twice, an unknown or repeated need, a need of itself, a cycle (its path
             is named), artifacts taken from a task that is not needed, too many tasks, parameters
-            that are too deep or that not every reader can hold, or that a shell would not take.
+            that are too deep or that not every reader can hold, or that a shell would not take,
+            sources of a shell that no runner of ours knows.
     """
     if len(tasks) + len(known) > MAX_TASKS:
         raise Invalid(field="tasks", reason=f"a ticket has at most {MAX_TASKS} tasks")
@@ -118,7 +120,10 @@ def check(tasks: Sequence[TaskSpec], known: Collection[str] = ()) -> None:
         if task.run.kind == KIND and task.run.parameters:
             shell_of(task.run.parameters, f"{path}.run.parameters")
         for n, source in enumerate(task.sources):
-            _check_value(f"{path}.sources[{n}].parameters", source.parameters)
+            field = f"{path}.sources[{n}]"
+            _check_value(f"{field}.parameters", source.parameters)
+            if task.run.kind == KIND and task.run.parameters:
+                check_source(source.kind, source.parameters, field)
     if any(task.needs for task in tasks):
         _check_order(tasks, places)
 

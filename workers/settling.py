@@ -11,7 +11,6 @@ from typing import Final
 
 import structlog
 
-from adapters.log import LogError
 from adapters.postgres.logs import Logs
 
 EVERY: Final = 15.0
@@ -42,8 +41,8 @@ class Settling:
         while True:
             try:
                 await self.round()
-            except LogError as error:
-                log.warning("logs_not_settled", error=str(error))
+            except Exception as error:  # else the logs of runners that died would never end
+                log.warning("logs_not_settled", error=repr(error))
             await asyncio.sleep(self._every)
 
     async def round(self) -> None:

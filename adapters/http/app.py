@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -30,6 +31,7 @@ from adapters.http.endpoint import (
     read_query,
 )
 from adapters.http.gate import Gate
+from adapters.http.live.response import Events
 from adapters.http.openapi import LINES, document
 from domain.errors import TooLarge
 from domain.workflow import Id
@@ -114,12 +116,17 @@ def _handler(endpoint: Endpoint, gate: Gate) -> Handler:
             given["body"] = await _raw(request, endpoint.raw)
         for name in endpoint.headers:
             given[argument(name)] = request.headers.get(name)
-        if not endpoint.is_for_readers:
+        if endpoint.for_attempts or not endpoint.is_for_readers:
             given["asked"] = asked
+        still = partial(gate.admit, request, endpoint)
+        if endpoint.waits:
+            given["still"] = still
         answering = endpoint.answer(**given)
         if endpoint.waits:
             answering = _while_asked(request, answering)
         answer = await _awaited(answering)
+        if isinstance(answer, Events) and "Authorization" in request.headers:
+            answer.still = still
         if isinstance(answer, Response):
             return answer
         return Response(_encode(answer), endpoint.status, media_type="application/json")

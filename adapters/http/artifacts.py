@@ -2,16 +2,19 @@
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from hashlib import sha256
 from typing import Final
 from urllib.parse import quote
+from weakref import WeakValueDictionary
 
 import msgspec
 from msgspec import Struct
 from starlette.responses import Response
 
+from adapters.credentials import AttemptOf
 from adapters.http.attempts import Present, at_work, no_attempt, token_of
 from adapters.http.endpoint import Asked, Endpoint, Raw, Text
 from adapters.http.problems import Refusal
@@ -27,6 +30,9 @@ MEDIA: Final = "application/octet-stream"
 UPLOADS: Final = 16
 """Artifacts that come in at the same time: each takes some parts' memory."""
 
+OWN: Final = 4
+"""Artifacts of one attempt that come in at the same time, as many as a runner sends."""
+
 PATIENCE: Final = 10.0
 """Seconds for which one that comes in waits for its turn."""
 
@@ -41,13 +47,19 @@ class Stored(Struct, frozen=True):
 
 
 class Checked:
-    """A body as it comes, of which the end is only there if it is what the digest says."""
+    """A body as it comes, of which the end is only there if it is what the digest says.
 
-    def __init__(self, body: AsyncIterator[bytes], hex_: str) -> None:
+    Nor is it if who sends it may not *still* do so, which may have changed on the way.
+    """
+
+    def __init__(
+        self, body: AsyncIterator[bytes], hex_: str, still: Callable[[], Awaitable[object]]
+    ) -> None:
         self.size = 0
         """Bytes that have come."""
         self._body = body
         self._hex = hex_
+        self._still = still
 
     async def parts(self) -> AsyncIterator[bytes]:
         """Its parts. Raises Invalid behind the last of them if it is something else."""
@@ -59,10 +71,14 @@ class Checked:
         if hashed.hexdigest() != self._hex:
             reason = f"what was sent has the digest sha256:{hashed.hexdigest()}"
             raise Invalid(field="digest", reason=reason)
+        await self._still()
 
 
 class ArtifactDesk:
-    """Takes artifacts in and gives them out; at most *limit* bytes each."""
+    """Takes artifacts in and gives them out; at most *limit* bytes each.
+
+    However many *downloads* readers have open, attempts get what they take.
+    """
 
     def __init__(
         self,
@@ -76,8 +92,10 @@ class ArtifactDesk:
         self._attempts = attempts
         self._present = present
         self._downloads = downloads
+        self._inputs = Downloads()
         self._limit = limit
         self._turn = asyncio.Semaphore(UPLOADS)
+        self._own: WeakValueDictionary[AttemptOf, asyncio.Semaphore] = WeakValueDictionary()
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """By digest, and by attempt."""
@@ -103,7 +121,7 @@ class ArtifactDesk:
                 media=MEDIA,
                 ranges=True,
                 for_attempts=True,
-                problems=(404, 416, 429),
+                problems=(404, 409, 416, 429),
             ),
             Endpoint(
                 "GET",
@@ -131,29 +149,33 @@ class ArtifactDesk:
 
         Raises Refusal, Invalid and TooLarge.
         """
-        await at_work(asked, self._present)
+        still = partial(at_work, asked, self._present)
+        attempt = await still()
         hex_ = _hex(digest)
         size = await self._objects.size(_object(hex_))
         if size is None:
-            checked = Checked(body, hex_)
-            async with self._in_turn():
+            checked = Checked(body, hex_, still)
+            async with self._in_turn(attempt):
                 await self._objects.put(_object(hex_), checked.parts())
             size = checked.size
         return Stored(digest, size)
 
     @asynccontextmanager
-    async def _in_turn(self) -> AsyncIterator[None]:
+    async def _in_turn(self, attempt: AttemptOf) -> AsyncIterator[None]:
         """One of those that may come in at the same time. Raises Refusal if it takes too long."""
-        try:
-            async with asyncio.timeout(PATIENCE):
-                await self._turn.acquire()
-        except TimeoutError as error:
-            detail = f"{UPLOADS} artifacts are on their way to this server, and no more."
-            raise Refusal(503, "busy", detail, headers={"Retry-After": "1"}) from error
-        try:
+        own = self._own.setdefault(attempt, asyncio.Semaphore(OWN))
+        async with AsyncExitStack() as turns:
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    await turns.enter_async_context(own)
+                    await turns.enter_async_context(self._turn)
+            except TimeoutError as error:
+                detail = (
+                    f"{UPLOADS} artifacts are on their way to this server, or {OWN} of this "
+                    "attempt, and no more."
+                )
+                raise Refusal(503, "busy", detail, headers={"Retry-After": "1"}) from error
             yield
-        finally:
-            self._turn.release()
 
     async def artifact(
         self,
@@ -161,9 +183,14 @@ class ArtifactDesk:
         range: str | None,
         if_range: str | None,
         if_none_match: str | None,
+        asked: Asked,
     ) -> Response:
-        """What has this digest. Raises Refusal if nothing has."""
-        return await self._told(digest, range, if_range, if_none_match)
+        """What has this digest. Raises Refusal if nothing has, or for an attempt that is over."""
+        downloads = self._downloads
+        if asked.attempt is not None:
+            await at_work(asked, self._present)
+            downloads = self._inputs
+        return await self._told(downloads, digest, range, if_range, if_none_match)
 
     async def artifacts(self, ticket: str, token: str) -> Page[Artifact]:
         """What the attempt has left, once it has ended. Raises Refusal if there is none."""
@@ -181,7 +208,9 @@ class ArtifactDesk:
         """What the attempt has left under this name. Raises Refusal if there is nothing."""
         for one in await self._of_attempt(ticket, token):
             if one.name == name:
-                return await self._told(one.digest, range, if_range, if_none_match, name)
+                return await self._told(
+                    self._downloads, one.digest, range, if_range, if_none_match, name
+                )
         detail = f"The attempt with token {token} has left no artifact {name!r}."
         raise Refusal(404, "unknown-artifact", detail, "name")
 
@@ -193,6 +222,7 @@ class ArtifactDesk:
 
     async def _told(
         self,
+        downloads: Downloads,
         digest: str,
         range_: str | None,
         if_range: str | None,
@@ -214,7 +244,7 @@ class ArtifactDesk:
                 return
 
         return Ranged(
-            self._downloads,
+            downloads,
             read,
             size,
             f'"{digest}"',

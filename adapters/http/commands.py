@@ -167,8 +167,10 @@ class TicketCommands:
     async def _steer(
         self, ticket: str, body: Command, asked: Asked, patience: float | None
     ) -> Accepted:
+        """Send it; what an attempt adds, it adds as itself. Raises Refusal, NoAnswer, Invalid."""
         if asked.attempt is not None and isinstance(body, c.AddTasks):
             attempt = asked.attempt
+            _check_secrets(body)
             body = replace(body, by_task=attempt.task, token=attempt.token)
         return await self._ask(ticket, body, asked, asked.key, patience)
 
@@ -193,6 +195,15 @@ class TicketCommands:
         except TooLarge as error:
             raise problems.Refusal(413, error.type, f"{error} {_IN_PARTS}", "body") from error
         return accepted(ticket, answer)
+
+
+def _check_secrets(adding: c.AddTasks) -> None:
+    """Raises Refusal if a task names secrets: who runs would have what its task was not given."""
+    for n, task in enumerate(adding.tasks):
+        if task.run.parameters.get("secrets"):
+            detail = f"Task {task.name!r} names secrets, and was added by a task."
+            field = f"tasks[{n}].run.parameters.secrets"
+            raise problems.Refusal(403, "forbidden", detail, field)
 
 
 _IN_PARTS: Final = (

@@ -66,14 +66,14 @@ class Endpoint(Struct, frozen=True):
     `body` the type of what is sent. `problems` are the statuses with which it may be refused,
     beside those that every endpoint has. The `answer` is called with the path's parameters, the
     query and the body, as far as it has them, and with the `headers` that it asks for, None where
-    they are missing; where it takes another `scope` than that of reading, also with who has
-    `asked`. What is no JSON, whose type is `media`, it makes a Response of by itself, and so the
-    `others`: problems that say more, by status. Where many of these bodies may come at once,
-    `lines` answers those. What is `for_attempts` takes the credential of an attempt too, of the one
-    in its path if there is one; without a `scope` it takes nothing else. What `waits` is given up
-    when who has asked goes away. A body that is `raw` it
-    gets as bytes, or as an iterator of them. What answers in `ranges` may answer with a part, or
-    with nothing where it is known already; then its headers are those of ranges.
+    they are missing; where not only readers ask, also with who has `asked`. What is no JSON, whose
+    type is `media`, it makes a Response of by itself, and so the `others`: problems that say more,
+    by status. Where many of these bodies may come at once, `lines` answers those. What is
+    `for_attempts` takes the credential of an attempt too, of the one in its path if there is one;
+    without a `scope` it takes nothing else. What `waits` is given up when who has asked goes away;
+    whether they may ask still it learns by calling `still`, which raises if not. A body that is
+    `raw` it gets as bytes, or as an iterator of them. What answers in `ranges` may answer with a
+    part, or with nothing where it is known already; then its headers are those of ranges.
     """
 
     method: str

@@ -11,7 +11,7 @@ from msgspec import Struct
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from adapters.http.live.response import CHUNK, STALLED
+from adapters.http.live.response import CHUNK, STALLED, left_by
 from adapters.http.problems import Refusal
 from adapters.log import LogError
 
@@ -127,13 +127,13 @@ class Ranged(Response):
         downloads.admit()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it; who takes nothing for some time is not waited for."""
+        """Send it; who takes nothing for some time is not waited for, nor who has hung up."""
         is_asked = scope["method"] != "HEAD" and self._part.end > self._part.start
         start = {"type": "http.response.start", "status": self.status_code}
         try:
             await send({**start, "headers": self.raw_headers})
-            if is_asked:
-                await self._send(send)
+            if is_asked and not await self._sent(receive, send):
+                return
         except (TimeoutError, LogError) as error:
             # It has begun, so that it is not whole can only be told by the connection.
             log.warning("answer_broken_off", error=str(error) or "nobody takes it")
@@ -141,6 +141,21 @@ class Ranged(Response):
         finally:
             self._downloads.leave()
         await send(_body(b"", more=False))
+
+    async def _sent(self, receive: Receive, send: Send) -> bool:
+        """Whether it was sent before its reader hung up, to whom one could send for ever."""
+        sending = asyncio.create_task(self._send(send))
+        left = asyncio.create_task(left_by(receive))
+        try:
+            await asyncio.wait({sending, left}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            is_sent = sending.done()
+            for task in (sending, left):
+                task.cancel()
+            await asyncio.wait({sending, left})
+        if is_sent:
+            await sending
+        return is_sent
 
     async def _send(self, send: Send) -> None:
         async with aclosing(self._read(self._part.start, self._part.end)) as pieces:

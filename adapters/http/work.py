@@ -9,12 +9,14 @@ from msgspec import Struct
 from adapters.access import Scope
 from adapters.asking import Asker, NoAnswer
 from adapters.http import problems
+from adapters.http.attempts import no_attempt, token_of
 from adapters.http.commands import WAIT, Accepted, accepted, command_id
-from adapters.http.endpoint import Asked, Endpoint, read_parameter
-from adapters.http.problems import Problem, Refusal
+from adapters.http.endpoint import Asked, Endpoint
+from adapters.http.problems import Problem
 from adapters.postgres.claims import Claims as ClaimQueries
 from adapters.postgres.leases import RESTARTED, Leases
 from adapters.work.claiming import ClaimDesk
+from adapters.work.polls import Still
 from adapters.work.reporting import Reporter, Reporting, reported
 from adapters.work.words import (
     Beat,
@@ -30,7 +32,6 @@ from domain.envelope import Answer, Submitted
 from domain.errors import Refused
 from domain.policy import KIND, lost_lease
 from domain.ticket import commands as c
-from domain.ticket.commands import Token
 from domain.ticket.words import Told
 
 
@@ -131,11 +132,11 @@ class WorkDesk:
 
     # ------------------------------------------------------------------------- for its worker
 
-    async def claim(self, worker: str, body: ClaimRequest, asked: Asked) -> Claims:
+    async def claim(self, worker: str, body: ClaimRequest, asked: Asked, still: Still) -> Claims:
         """Tasks for the worker. Raises NotRegistered, SupersededSession, NoAnswer, Unavailable."""
         present = await self._desk.present(worker, body.session)
         tasks, state = await self._desk.claim(
-            present, body.request, body.tasks, body.wait, body.only
+            present, body.request, body.tasks, body.wait, body.only, still=still
         )
         return Claims(tasks, state)
 
@@ -185,11 +186,10 @@ class WorkDesk:
 
     async def revoke(self, ticket: str, token: str, body: Revoking, asked: Asked) -> Accepted:
         """The attempt ends. Raises Refusal if there is none."""
-        number = read_parameter("token", token, Token)
+        number = token_of(ticket, token)
         found = await self._claims.attempt(ticket, number)
         if found is None:
-            detail = f"Ticket {ticket!r} has no attempt with token {number}."
-            raise Refusal(404, "unknown-attempt", detail, "token")
+            raise no_attempt(ticket, number)
         command = c.Revoke(task=found[0], token=number, reason=body.reason)
         answer = await self._asker.ask(
             Submitted(

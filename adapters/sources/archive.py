@@ -12,17 +12,17 @@ from contextlib import aclosing
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import IO, Annotated, Final
+from typing import IO, Final
 
 import httpx
-from msgspec import Meta
 
 from adapters.sources.attempt import Attempt
 from adapters.sources.failures import Away, mistaken, unavailable
-from adapters.sources.places import Placed, parameters
+from adapters.sources.places import parameters
 from adapters.sources.threads import in_thread
 from adapters.sources.unpacking import unpack
 from adapters.sources.urls import Location, located
+from domain.sources import Archive
 from domain.workflow import Source
 
 LARGEST: Final = 8 * 1024**3
@@ -38,15 +38,9 @@ LATER: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses of servers that may say something else in a moment."""
 
 
-class Parameters(Placed, frozen=True, kw_only=True):
-    """What an archive may ask for: how many leading folders of its names are left out."""
-
-    strip: Annotated[int, Meta(ge=0, le=100)] = 0
-
-
 async def place(source: Source, place: Path, attempt: Attempt) -> None:
     """Download, check and unpack the archive. Raises NotFetched, Away, OSError."""
-    asked = parameters(source, Parameters)
+    asked = parameters(source, Archive)
     location = located(source.url, ("http", "https", "file"))
     digest = re.fullmatch(r"sha256:([0-9a-fA-F]{64})", source.revision or "")
     if digest is None:

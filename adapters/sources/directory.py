@@ -12,9 +12,10 @@ from pathlib import Path
 
 from adapters.sources.attempt import Attempt
 from adapters.sources.failures import mistaken
-from adapters.sources.places import Placed, parameters
+from adapters.sources.places import parameters
 from adapters.sources.threads import Wanted, in_thread
 from adapters.sources.urls import located
+from domain.sources import Placed
 from domain.workflow import Source
 
 

@@ -2,31 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
-from msgspec import Meta, Struct
 
 from adapters.sources.failures import mistaken
+from domain.sources import TRIES, Placed
 from domain.workflow import Source
 
-P = TypeVar("P", bound="Placed")
-
-
-TRIES: Final = 3
-"""How often an attempt asks for a source whose parameters do not say it."""
-
-
-class Placed(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What every kind of source may be told.
-
-    Attributes:
-        path: where it goes, below the work directory.
-        tries: how often one attempt asks for it; what comes then is the ticket's decision.
-    """
-
-    path: str = "."
-    tries: Annotated[int, Meta(ge=1, le=100)] = TRIES
+P = TypeVar("P", bound=Placed)
 
 
 def parameters(source: Source, form: type[P]) -> P:

@@ -11,9 +11,10 @@ from typing import Any, Final
 
 import structlog
 
+from adapters.log import LogError
 from adapters.postgres.claims import Claims, Reservation
 from adapters.work.granting import Granting, Request
-from adapters.work.polls import Poll, alone_with, avoided, deal
+from adapters.work.polls import Poll, Still, alone_with, avoided, deal
 from adapters.work.presence import Known, present, refused
 from adapters.work.words import Claimed
 from domain.worker.automata import WorkerState
@@ -67,13 +68,21 @@ class ClaimDesk:
         self._can: dict[bytes, list[str]] = {}
 
     async def claim(
-        self, worker: Worker, request: str, tasks: int, wait: float, only: Sequence[str] = ()
+        self,
+        worker: Worker,
+        request: str,
+        tasks: int,
+        wait: float,
+        only: Sequence[str] = (),
+        *,
+        still: Still,
     ) -> tuple[tuple[Claimed, ...], WorkerState]:
         """At most so many tasks for a worker that is present, and its state in the end.
 
         They are *only* such as require something of each of these. The same request gets the same.
         If there is nothing it waits so many seconds. Whoever gives it up before its turn gets
-        nothing; behind that it is claimed, to be asked for again.
+        nothing; behind that it is claimed, to be asked for again. Nor gets it anything if it may
+        not ask any more, which *still* raises.
 
         Raises NotRegistered, SupersededSession, NoAnswer, Unavailable.
         """
@@ -82,9 +91,10 @@ class ClaimDesk:
         served = self._served.get(key)
         if served is None:
             until = asyncio.get_running_loop().time() + (0.0 if self._is_closed else wait)
-            poll = Poll(worker, request, tasks, until, only)
+            poll = Poll(worker, request, tasks, until, only, still)
             served = self._served[key] = _Served(poll, asyncio.create_task(self._serve(poll)))
             served.task.add_done_callback(lambda task: self._ended(key, task))
+        served.poll.still = still
         served.askers += 1
         try:
             return await asyncio.shield(served.task)
@@ -148,16 +158,25 @@ class ClaimDesk:
             reserved = await self._turn(poll)
             if not reserved:
                 break
+            await self._check(poll, reserved)
             claimed = await self._granting.grant(Request(poll.worker, poll.request), reserved)
             if claimed:
                 return claimed, poll.worker.state
             poll = self._anew(poll)
         return (), poll.worker.state
 
+    async def _check(self, poll: Poll, reserved: Sequence[Reservation]) -> None:
+        """Whether it may have what is reserved for it; else others may. Raises if not."""
+        try:
+            await poll.still()
+        except Exception:
+            await self._claims.release(reserved)
+            raise
+
     def _anew(self, poll: Poll) -> Poll:
         """It got nothing for its turn, and waits for another one."""
         served = self._served[poll.worker.worker, poll.request]
-        served.poll = Poll(poll.worker, poll.request, poll.tasks, poll.until, poll.only)
+        served.poll = Poll(poll.worker, poll.request, poll.tasks, poll.until, poll.only, poll.still)
         if self._is_closed or not served.askers:
             served.poll.give(())
         return served.poll
@@ -232,7 +251,7 @@ class ClaimDesk:
     # ------------------------------------------------------------------------------- the workers
 
     async def _look(self) -> None:
-        """Now and then: whose worker may not claim any more waits no longer.
+        """Now and then: whose worker, or token, may not claim any more waits no longer.
 
         What is reserved no more is forgotten.
         """
@@ -240,10 +259,11 @@ class ClaimDesk:
         if now < self._look_at or not self._waiting:
             return
         self._look_at = now + LOOK
+        waiting = [poll for polls in self._waiting.values() for poll in polls]
         try:
             await self._claims.sweep()
             online = {one.worker: one for one in await self._workers.online()}
-            for poll in [poll for polls in self._waiting.values() for poll in polls]:
+            for poll in waiting:
                 name, session = poll.worker.worker, poll.worker.session
                 worker = online.get(name) or await self._workers.get(name)
                 if refusal := refused(worker, name, session):
@@ -253,6 +273,14 @@ class ClaimDesk:
                     poll.give(())
         except Exception as error:  # also a view that is being put in another's place
             log.warning("workers_unknown", error=repr(error))
+        for poll in waiting:
+            try:
+                await poll.still()
+            except LogError as error:
+                log.warning("tokens_unknown", error=str(error))
+                return
+            except Exception as refusal:
+                poll.refuse(refusal)
 
     async def _note(self) -> None:
         """Now and then: who has asked since, and who waits, is there. One that waits says no more.

@@ -1,8 +1,8 @@
 """Requests that wait for tasks, and how what there is is dealt out among them."""
 
 import asyncio
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
 
@@ -11,24 +11,39 @@ from domain.workflow import Requirements, lacking
 from projections.queue import AVOID, UNLUCKY, Candidate, is_avoided, order
 from projections.workers import Worker
 
+Still = Callable[[], Awaitable[Any]]
+"""Who has asked may still ask. Raises what it is refused with, if not."""
+
 _encode: Final = msgspec.json.Encoder(order="deterministic").encode
+
+
+async def _always() -> None:
+    pass
 
 
 class Poll:
     """A request that waits for at most so many tasks, `until` then by the loop's clock.
 
     They are `only` such as require something of each of these. Those of the same `kind` can be
-    given the same tasks. It gets its `turn` as reservations, none if its time is over.
+    given the same tasks. It gets its `turn` as reservations, none if its time is over, and is
+    given them only if who has asked may `still` do so.
     """
 
     def __init__(
-        self, worker: Worker, request: str, tasks: int, until: float, only: Sequence[str] = ()
+        self,
+        worker: Worker,
+        request: str,
+        tasks: int,
+        until: float,
+        only: Sequence[str] = (),
+        still: Still = _always,
     ) -> None:
         self.worker = worker
         self.request = request
         self.tasks = tasks
         self.until = until
         self.only = only
+        self.still = still
         self.kind = _encode((worker.capabilities, sorted(only)))
         self.turn: asyncio.Future[Sequence[Reservation]] = (
             asyncio.get_running_loop().create_future()

@@ -1,12 +1,15 @@
 """Logs and artifacts through the real API, as a runner and as people ask for them."""
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import httpx
 import pytest
 import pytest_asyncio
 
@@ -202,6 +205,40 @@ async def test_there_are_so_many_streams_and_no_more(address: Address, tmp_path:
             assert (429, "too-many", None) == problem(await site.anybody.get(stream))
 
 
+async def test_streams_end_once_their_token_is_revoked(address: Address, tmp_path: Path) -> None:
+    ended: list[str] = []
+
+    async def listen(path: str, token: str) -> None:
+        headers = {"Authorization": f"Bearer {token}"}
+        async with site.anybody.stream("GET", path, headers=headers) as stream:
+            assert 200 == stream.status_code
+            begun.release()
+            with suppress(httpx.RemoteProtocolError):
+                await stream.aread()
+            ended.append(path)
+
+    async with (
+        at_work(address, tmp_path / "data", reading="token") as site,
+        site.attempt() as attempt,
+        asyncio.timeout(10),
+        asyncio.TaskGroup() as listening,
+    ):
+        await attempt.own.append_log(0, b"one")
+        begun = asyncio.Semaphore(0)
+        reader = await site.people.make_token("reader", ["read"])
+        paths = ["/v1/stream", f"{attempt.log}/stream"]
+        for path in paths:
+            listening.create_task(listen(path, reader.token or ""))
+            await begun.acquire()
+        other = listening.create_task(listen("/v1/stream", site.api.token))
+        await begun.acquire()
+        await site.people.revoke_token(reader.id)
+        while len(ended) < 2:
+            await asyncio.sleep(0.01)
+        other.cancel()
+    assert sorted(paths) == sorted(ended)
+
+
 async def test_a_shipper_ships_to_the_api(site: Site) -> None:
     async with site.attempt() as attempt:
         limit = (await attempt.own.append_log(0, b"")).limit
@@ -274,6 +311,20 @@ async def test_artifacts_are_collected_stored_and_placed(site: Site, tmp_path: P
         )
         assert "default-src 'none'; sandbox" == answer.headers["content-security-policy"]
         assert 404 == (await site.anybody.get(f"{path}/dist/x")).status_code
+
+
+async def test_an_attempt_that_is_over_reads_no_artifact(address: Address, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"some")
+    async with (
+        at_work(address, tmp_path / "data", reading="token") as site,
+        site.attempt() as attempt,
+    ):
+        await attempt.own.put_artifact(_digest(b"some"), file)
+        await attempt.own.get_artifact(_digest(b"some"), tmp_path / "got")
+        await site.reported(attempt)
+        with pytest.raises(Conflict, match="stale-token"):
+            await attempt.own.get_artifact(_digest(b"some"), tmp_path / "again")
 
 
 async def test_what_is_not_what_its_digest_says_is_not_stored(site: Site, tmp_path: Path) -> None:

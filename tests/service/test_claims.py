@@ -27,12 +27,15 @@ from adapters.client import (
     Subject,
     Takes,
     TaskSpec,
+    Unauthenticated,
     WorkerClient,
     attempt_of,
 )
-from adapters.client.working import Report
+from adapters.client.working import Claims, Report
 from adapters.postgres.connection import Address, close, connect
 from adapters.postgres.views.view import address_of
+from adapters.work import claiming
+from tests.journey.running import problem
 from tests.service.real_api import RealApi, real
 
 pytestmark = pytest.mark.service
@@ -68,8 +71,9 @@ class Site:
         self.people = Client(self.url, api.token)
         self._runners: list[WorkerClient] = []
 
-    def runner(self, name: str, session: str = "s1") -> WorkerClient:
-        runner = WorkerClient(self.url, self.token, worker=name, session=session, patience=15)
+    def runner(self, name: str, session: str = "s1", token: str | None = None) -> WorkerClient:
+        token = token or self.token
+        runner = WorkerClient(self.url, token, worker=name, session=session, patience=15)
         self._runners.append(runner)
         return runner
 
@@ -357,6 +361,38 @@ async def test_a_draining_worker_gets_nothing_and_hears_why(site: Site) -> None:
     assert [("9", "A")] == names((await runner.claim(wait=10)).tasks)
 
 
+async def test_one_that_waits_hears_that_its_token_was_revoked(site: Site) -> None:
+    token, waiting = await waiting_with_a_token(site)
+    await site.people.revoke_token(token)
+    async with asyncio.timeout(5):
+        with pytest.raises(Unauthenticated):
+            await waiting
+
+
+async def test_whose_token_was_revoked_gets_no_task_while_it_still_waits(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token, waiting = await waiting_with_a_token(site)
+    monkeypatch.setattr(claiming, "LOOK", 3600)  # it is not looked at but for the task
+    await site.people.revoke_token(token)
+    await site.open(ticket("9"))
+    with pytest.raises(Unauthenticated):
+        await waiting
+    other = await site.registered("other")
+    [one] = (await other.claim(wait=10)).tasks
+    assert ("9", 1) == (one.ticket, one.attempt)
+
+
+async def waiting_with_a_token(site: Site) -> tuple[str, "asyncio.Task[Claims]"]:
+    """The id of a token, and a claim with it that waits."""
+    made = await site.people.make_token("rack", ["work"])
+    runner = site.runner("w1", token=made.token)
+    await runner.register("home-w1")
+    waiting = asyncio.create_task(runner.claim(wait=25))
+    await asyncio.sleep(0.2)  # it waits, which nobody can see from without
+    return made.id, waiting
+
+
 # ---------------------------------------------------------------------------- heartbeats, reports
 
 
@@ -420,6 +456,11 @@ async def test_a_task_may_do_what_is_its_own_with_its_credential(site: Site) -> 
         assert 200 == added.status_code, added.text
         stolen = await task.post("/v1/tickets/other/tasks", json={"tasks": [_more("B")]})
         assert 403 == stolen.status_code
+        secret = {"kind": "shell", "parameters": {"command": "true", "secrets": {"KEY": "signing"}}}
+        asking = await task.post(
+            "/v1/tickets/9/tasks", json={"tasks": [_more("C"), _more("D") | {"run": secret}]}
+        )
+        assert (403, "forbidden", "tasks[1].run.parameters.secrets") == problem(asking)
         assert 403 == (await task.post("/v1/tickets/9/attempts/99/start")).status_code
         told = await task.post(f"{own}/report", json={"outcome": "passed"})
         assert 200 == told.status_code
@@ -446,7 +487,9 @@ async def test_an_operator_takes_a_task_from_its_worker(site: Site) -> None:
             while (revoked := await operator.post(path, json={"reason": "hot"})).status_code == 404:
                 await asyncio.sleep(0.02)
         assert 200 == revoked.status_code, revoked.text
-        assert 404 == (await operator.post("/v1/tickets/9/attempts/77/revoke")).status_code
+        for token in ("77", str(2**31), "9" * 20, "x"):
+            unknown = await operator.post(f"/v1/tickets/9/attempts/{token}/revoke")
+            assert (404, "unknown-attempt", "token") == problem(unknown)
     [answer] = await runner.report([passed(one)])
     assert isinstance(answer, Rejected)
 

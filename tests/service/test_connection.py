@@ -1,7 +1,7 @@
 """Connections of the API, over raw sockets: what is no request, and what does not come."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
 from typing import Any
 
@@ -10,6 +10,10 @@ import pytest
 import pytest_asyncio
 import structlog.testing
 from msgspec import Struct
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from adapters.access import Identity
 from adapters.credentials import Credentials
@@ -17,7 +21,10 @@ from adapters.http import connection
 from adapters.http.app import application
 from adapters.http.endpoint import Endpoint
 from adapters.http.gate import Gate
+from adapters.http.live.response import CHUNK
 from adapters.http.progress import Health
+from adapters.http.ranges import Downloads, Ranged
+from tests.service.contract_api import serving
 from workers.api import Api
 from workers.web import Web
 
@@ -184,3 +191,28 @@ async def test_a_large_body_may_take_long_as_long_as_it_comes(
         assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
     assert looked == len(body) - 1
     writer.close()
+
+
+async def test_for_who_hangs_up_no_more_is_read() -> None:
+    downloads, ended = Downloads(1), asyncio.Event()
+
+    async def read(start: int, end: int) -> AsyncGenerator[bytes, None]:
+        try:
+            while True:
+                yield bytes(CHUNK)
+                await asyncio.sleep(0)
+        finally:
+            ended.set()
+
+    async def large(request: Request) -> Response:
+        return Ranged(downloads, read, 2**40, '"tag"', "text/plain")
+
+    async with serving(Starlette(routes=[Route("/", large)])) as address:
+        host, _, port = address.rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+        writer.transport.abort()
+        async with asyncio.timeout(5):
+            await ended.wait()
+    downloads.admit()

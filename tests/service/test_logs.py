@@ -1,5 +1,6 @@
 """Logs in PostgreSQL and an object store, also where a process dies in the middle of its work."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from structlog.testing import capture_logs
 
 from adapters.log import Unavailable
 from adapters.objects import Objects, open_objects
@@ -240,6 +242,24 @@ async def test_the_log_of_an_attempt_that_is_over_ends(logs: Logs, address: Addr
     assert (True, 4, 0) == (state.ended, state.sealed, await count(address, "chunks"))
     assert [] == await logs.unsettled(NOW)
     assert b"one\n" == await whole(logs)
+
+
+async def test_what_cannot_be_settled_is_settled_when_it_can(logs: Logs) -> None:
+    await logs.append(*OF, 0, b"one\n", most=MOST)
+    troubles: list[Exception] = [ValueError("no such table"), Unavailable("it is away")]
+
+    async def over(attempts: Any) -> set[tuple[str, int]]:
+        if troubles:
+            raise troubles.pop()
+        return {LOG}
+
+    with capture_logs() as said:
+        running = asyncio.create_task(Settling(logs, over, every=0.001, quiet=NOW).run())
+        async with asyncio.timeout(10):
+            while await logs.unsettled(NOW):
+                await asyncio.sleep(0.01)
+        running.cancel()
+    assert ["logs_not_settled", "logs_not_settled", "log_ended"] == [one["event"] for one in said]
 
 
 async def test_a_log_without_a_word_settles(logs: Logs) -> None:

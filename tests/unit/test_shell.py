@@ -6,7 +6,7 @@ import pytest
 
 from domain.errors import Invalid
 from domain.shell import Condition, Shell, Step, shell_of, steps_of
-from domain.workflow import Run, TaskSpec, check
+from domain.workflow import Run, Source, TaskSpec, check
 from tests.unit.given import given, opening
 
 
@@ -83,6 +83,28 @@ def test_wrong_parameters_are_refused_by_their_place(
         check([TaskSpec(name="A", run=Run("shell", parameters))])
     assert f"tasks[0].run.parameters.{field}" == refused.value.field
     assert reason in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters", "field", "reason"),
+    [
+        ("gitt", {}, "kind", "archive, directory, git"),
+        ("git", {"deepth": 1}, "parameters.deepth", "no such field"),
+        ("git", {"depth": 0}, "parameters.depth", ">= 1"),
+        ("git", {"submodules": "yes"}, "parameters.submodules", "expected `bool`"),
+        ("archive", {"depth": 1}, "parameters.depth", "no such field"),
+        ("directory", {"path": 3}, "parameters.path", "expected `str`"),
+    ],
+)
+def test_wrong_sources_are_refused_by_their_place(
+    kind: str, parameters: dict[str, Any], field: str, reason: str
+) -> None:
+    sources = (Source("git", "/x", parameters={"depth": 1}), Source(kind, "/x", None, parameters))
+    with pytest.raises(Invalid) as refused:
+        check([TaskSpec(name="A", run=Run("shell", {"command": "make"}), sources=sources)])
+    assert f"tasks[0].sources[1].{field}" == refused.value.field
+    assert reason in str(refused.value)
+    check([TaskSpec(name="A", run=Run("robot", {"command": "make"}), sources=sources)])
 
 
 def test_a_ticket_with_wrong_parameters_is_not_opened() -> None:

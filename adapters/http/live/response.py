@@ -1,9 +1,10 @@
 """A stream of server-sent events, as long as its reader listens."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from starlette.responses import Response
@@ -14,6 +15,7 @@ from adapters.http.live.change import Wanted, comment, marker
 from adapters.http.live.cursor import Vector
 from adapters.http.live.hub import Hub
 from adapters.http.live.subscription import Subscription
+from adapters.http.problems import Refusal
 from adapters.log import LogError
 
 MEDIA: Final = "text/event-stream"
@@ -30,13 +32,16 @@ STALLED: Final = 20.0
 CHUNK: Final = 64 * 1024
 """Bytes that are sent at once: so many more than the connection wants it may have to hold."""
 
+ASKED: Final = 1.0
+"""Seconds after which it is asked again whether its reader may read."""
+
 ENDING: Final = 0.5
 """Seconds in which a reader hears that the server stops."""
 
 log = structlog.get_logger()
 
 
-class Events(Response):
+class Events(Response, ABC):
     """Server-sent events, one of the streams that the hub has admitted."""
 
     media_type = MEDIA
@@ -45,13 +50,15 @@ class Events(Response):
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self._hub = hub
+        self.still: Callable[[], Awaitable[Any]] | None = None
+        """Raises Refusal when its reader may not read any more; None if anybody may."""
 
+    @abstractmethod
     def _parts(self) -> AsyncGenerator[bytes, None]:
         """What is sent, until it is over."""
-        raise NotImplementedError
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send until it is over, the reader has left, or the server stops."""
+        """Send until it is over, the reader has left or may not read, or the server stops."""
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
         if scope["method"] == "HEAD":
             self._hub.leave()
@@ -59,19 +66,32 @@ class Events(Response):
             await send(_body(b"", more=False))
             return
         sending = asyncio.create_task(self._send(send, start))
-        left = asyncio.create_task(_left(receive))
+        left = asyncio.create_task(left_by(receive))
         closed = asyncio.create_task(self._hub.closed.wait())
+        refused = asyncio.create_task(self._refused())
+        tasks = {sending, left, closed, refused}
         try:
-            await asyncio.wait({sending, left, closed}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if closed.done():
                 await asyncio.wait({sending, left}, timeout=ENDING, return_when="FIRST_COMPLETED")
         finally:
             self._hub.leave()
-            for task in (sending, left, closed):
+            for task in tasks:
                 task.cancel()
-            await asyncio.wait({sending, left, closed})
+            await asyncio.wait(tasks)
         if not sending.cancelled() and (error := sending.exception()):
             raise error
+
+    async def _refused(self) -> None:
+        while self.still is not None:
+            await asyncio.sleep(ASKED)
+            try:
+                await self.still()
+            except Refusal:
+                return
+            except LogError as error:
+                log.warning("token_unknown", error=str(error))
+        await asyncio.Future()
 
     async def _send(self, send: Send, start: Message) -> None:
         await send(start)
@@ -137,6 +157,7 @@ def _body(data: bytes, *, more: bool) -> Message:
     return {"type": "http.response.body", "body": data, "more_body": more}
 
 
-async def _left(receive: Receive) -> None:
+async def left_by(receive: Receive) -> None:
+    """Wait until who has asked has hung up."""
     while (await receive())["type"] != "http.disconnect":
         pass
