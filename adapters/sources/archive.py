@@ -22,7 +22,7 @@ from adapters.sources.failures import Away, mistaken, unavailable
 from adapters.sources.places import Placed, parameters
 from adapters.sources.threads import in_thread
 from adapters.sources.unpacking import unpack
-from adapters.sources.urls import Location, located
+from adapters.sources.urls import Location
 from domain.workflow import Source
 
 LARGEST: Final = 8 * 1024**3
@@ -47,7 +47,7 @@ class Parameters(Placed, frozen=True, kw_only=True):
 async def place(source: Source, place: Path, attempt: Attempt) -> None:
     """Download, check and unpack the archive. Raises NotFetched, Away, OSError."""
     asked = parameters(source, Parameters)
-    location = located(source.url, ("http", "https", "file"))
+    location = attempt.located(source.url, ("http", "https", "file"))
     digest = re.fullmatch(r"sha256:([0-9a-fA-F]{64})", source.revision or "")
     if digest is None:
         raise mistaken("the revision of an archive is its digest, as `sha256:` and 64 hex digits")

@@ -9,6 +9,7 @@ from typing import Final, Protocol
 from adapters.sources import archive, directory, git
 from adapters.sources.attempt import Attempt
 from adapters.sources.failures import NotFetched, mistaken
+from adapters.sources.local import Local
 from adapters.sources.places import made, placed, tries
 from adapters.sources.threads import Wanted, in_thread
 from domain.workflow import Source
@@ -36,18 +37,20 @@ async def fetch(
     environment: Mapping[str, str] = {},
     deadline: float,
     pause: float = PAUSE,
+    local: Local | None = None,
 ) -> None:
     """Place all *sources* below *directory*, which exists and where nothing is that they bring.
 
     What is done, and each try that failed, is told as lines for the attempt's log. The
     *environment* is the runner's (a proxy, an ssh agent, a mark on its processes), never the
-    ticket's: programs obey it. The *deadline* is an instant of the event loop's clock. Cancelled,
-    nothing is left running.
+    ticket's: programs obey it. The *deadline* is an instant of the event loop's clock. With a rule
+    for what is *local*, nothing else of this machine is a source. Cancelled, nothing is left
+    running.
 
     Raises:
         NotFetched: with whose fault it is.
     """
-    attempt = Attempt(mirrors, tell, environment, deadline, pause)
+    attempt = Attempt(mirrors, tell, environment, deadline, pause, local)
     for source, path in placed(sources):
         kind = KINDS.get(source.kind)
         if kind is None:

@@ -3,7 +3,7 @@
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from shutil import rmtree
+from shutil import rmtree, which
 from tempfile import mkdtemp
 from uuid import uuid4
 
@@ -74,6 +74,14 @@ def test_with_nothing_prepared_a_command_is_tested_on_the_present_commit(
     assert done.stderr.endswith(": passed\n")
     assert data.joinpath("token").exists()
     assert [] == processes(temporary)
+
+
+@pytest.mark.skipif(which("bwrap") is None, reason="bubblewrap is not installed")
+def test_in_a_sandbox_it_has_its_repository(on_postgres: Site, repository: Path) -> None:
+    options = ("--provider", "sandbox", "--", "cat", "answer")
+    done = run(repository, *options, **on_postgres.settings())
+    assert 0 == done.returncode, done.stderr
+    assert "\n42\n" in done.stdout
 
 
 def test_where_a_service_listens_it_has_the_ticket(on_postgres: Site, repository: Path) -> None:

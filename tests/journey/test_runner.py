@@ -388,11 +388,27 @@ def test_in_a_sandbox_a_task_has_its_sources_and_no_others_files(
     command = f"git log -1 --format=%H; ls -A {floor.folder / name}; ! touch /usr/made"
     task = {"name": "unit", **shell(command=command), "sources": [{"kind": "git", "url": url}]}
     floor.open(ticket, name, [task])
-    floor.start(name, "--provider", "sandbox")
+    floor.start(name, "--provider", "sandbox", "--local", url)
     assert "passed" == floor.ended(ticket)["state"], floor.log(ticket, "unit").decode()
     log = floor.log(ticket, "unit").decode()
     assert f"{commit}\n" in log
     assert "reports" not in log
+
+
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
+def test_what_a_sandbox_hides_is_no_source_of_its_tasks_either(
+    floor: Floor, ticket: str, name: str
+) -> None:
+    urls = {"home": str(floor.folder / name / "reports"), "other": str(floor.folder)}
+    tasks = [
+        {"name": task, **shell(command="true"), "sources": [{"kind": "directory", "url": url}]}
+        for task, url in urls.items()
+    ]
+    floor.open(ticket, name, tasks)
+    floor.start(name, "--provider", "sandbox", "--local", str(floor.folder / name))
+    assert "errored" == floor.ended(ticket)["state"]
+    assert dict.fromkeys(urls, ("errored", 1)) == floor.states(ticket)
+    assert b"turnstile runner --local DIR" in floor.log(ticket, "home")
 
 
 def test_a_token_that_is_not_for_work_is_refused_with_advice(floor: Floor, name: str) -> None:

@@ -50,6 +50,12 @@ class Pair(click.ParamType[tuple[str, str | None]]):
 @click.option(
     "--provider", type=click.Choice(PROVIDERS), default="process", help="What tasks are run by."
 )
+@click.option(
+    "--local",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Where a sandbox's sources may be on this machine; repeatable.",
+)
 @click.option("--env", "-e", "environment", type=Pair(), multiple=True, help="What tasks have.")
 @click.option("--dir", "directory", type=click.Path(path_type=Path), help="Its directory.")
 @click.option("--once", is_flag=True, help="Take what one claim gives, and end.")
@@ -61,6 +67,7 @@ def runner(
     capable: Sequence[tuple[str, str | None]],
     only: Sequence[str],
     provider: str,
+    local: Sequence[Path],
     environment: Sequence[tuple[str, str | None]],
     directory: Path | None,
     once: bool,
@@ -75,6 +82,9 @@ def runner(
     `--capability gpu=h100`; with `--only gpu` it is kept for those that require a gpu, whichever,
     and with `--only worker` for those that name it. `--env NAME` hands on a variable of this
     environment.
+
+    What is run by the provider `sandbox` has sources of this machine (paths, `file:`) only from
+    below a --local directory.
 
     SIGTERM has it take nothing more and finish what it has, within --drain seconds; then, or when
     it is told again, it hands tasks back. Its --dir, .turnstile/runners/NAME without one, is its
@@ -100,6 +110,7 @@ def runner(
         wait=wait,
         drain=drain,
         hidden=private(config),
+        local=local,
     )
     try:
         run(_serve(settings))

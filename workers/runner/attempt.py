@@ -19,7 +19,7 @@ from adapters.client import AttemptClient, Claimed, Reported, errors
 from adapters.execution.errors import ExecutionError
 from adapters.execution.marks import marks
 from adapters.execution.provider import Provider, Room, Workplace
-from adapters.sources import NotFetched, fetch
+from adapters.sources import Local, NotFetched, fetch
 from adapters.sources.threads import in_thread
 from domain.errors import Invalid
 from domain.shell import KIND, Shell, Step, shell_of, steps_of
@@ -43,13 +43,15 @@ _WRONG: Final = Execution.CONFIGURATION
 class Tools(Struct, frozen=True):
     """What attempts are run with: the service's address, where, by what, and with which settings.
 
-    The `environment` is what tasks have beside their own variables.
+    The `environment` is what tasks have beside their own variables. What is not `local` they get
+    nothing of from this machine; None is for tasks that may read it anyway.
     """
 
     url: str
     home: Home
     provider: Provider
     environment: Mapping[str, str]
+    local: Local | None = None
 
 
 async def execute(tools: Tools, order: Claimed, started: Callable[[], None]) -> Reported:
@@ -144,6 +146,7 @@ class _Attempt:
             tell=shipper.write,
             environment={**os.environ, **marks(workplace)},
             deadline=asyncio.get_running_loop().time() + order.spec.timeouts.start,
+            local=self._tools.local,
         )
         await place(self._client, order.inputs, tree)
 

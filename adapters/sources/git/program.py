@@ -31,7 +31,6 @@ _SSH: Final = (
 )
 
 _FORCED: Final = {
-    "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh",
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_SSH_COMMAND": _SSH,
@@ -126,7 +125,11 @@ def _configured(remote: Location | None) -> dict[str, str]:
         settings.append(("remote.origin.url", remote.url))
         if remote.username or remote.password:
             settings.append((f"credential.{remote.origin}.helper", _HELPER))
-    told = {"GIT_CONFIG_COUNT": str(len(settings))}
+    told = {
+        # Whatever a server says, git does not go on to a repository of this machine.
+        "GIT_ALLOW_PROTOCOL": "file" if remote and remote.path else "git:http:https:ssh",
+        "GIT_CONFIG_COUNT": str(len(settings)),
+    }
     for n, (key, value) in enumerate(settings):
         told |= {f"GIT_CONFIG_KEY_{n}": key, f"GIT_CONFIG_VALUE_{n}": value}
     return told
