@@ -32,8 +32,8 @@ ISOLATED: Final = (
 class SandboxProvider:
     """Runs commands under bubblewrap.
 
-    What is `hidden` besides is empty inside, but for what of it is `shown`, to be read; a file that
-    is hidden cannot be read.
+    What is `hidden` besides is empty inside, but for what of it the workplace has to be shown; a
+    file that is hidden cannot be read.
     """
 
     name = "sandbox"
@@ -43,11 +43,8 @@ class SandboxProvider:
         hidden: Sequence[Path] = (),
         grace: float = GRACE,
         program: str = "bwrap",
-        *,
-        shown: Sequence[Path] = (),
     ) -> None:
         self._hidden = tuple(hidden)
-        self._shown = tuple(shown)
         self._grace = grace
         self._program = program
         self._refusal: str | None = None
@@ -59,7 +56,7 @@ class SandboxProvider:
             self._refusal = await _refusal(self._program)
         if self._refusal:
             raise ProviderRefused(provider=self.name, reason=self._refusal)
-        inside = (self._program, *_options(workplace, self._hidden, self._shown), "--", *PROGRAM)
+        inside = (self._program, *_options(workplace, self._hidden), "--", *PROGRAM)
         async with kept(self.name, inside, workplace, self._grace) as room:
             yield room
 
@@ -78,7 +75,7 @@ async def _refusal(program: str) -> str:
     return said.decode(errors="replace").strip() if trial.returncode else ""
 
 
-def _options(workplace: Workplace, hidden: Sequence[Path], shown: Sequence[Path]) -> Iterator[str]:
+def _options(workplace: Workplace, hidden: Sequence[Path]) -> Iterator[str]:
     """How the inside looks, one over the other: later ones cover earlier ones."""
     work, private = workplace.directory.resolve(), workplace.private.resolve()
     home, temporary = private / "home", private / "tmp"
@@ -94,7 +91,7 @@ def _options(workplace: Workplace, hidden: Sequence[Path], shown: Sequence[Path]
     for path in covered:
         yield from ("--tmpfs", path)
     needed = [sys.prefix, sys.base_prefix, str(KEEPER)]  # by the keeper, wherever it is installed
-    needed += [str(path.resolve()) for path in shown]
+    needed += [str(path.resolve()) for path in workplace.shown]
     if workplace.network and RESOLVER.exists():
         needed.append(str(RESOLVER.resolve()))
     for path in needed:

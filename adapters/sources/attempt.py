@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 from typing import Final, TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from adapters.sources.failures import Away, unavailable
 from adapters.sources.local import Local
@@ -23,7 +23,8 @@ class Attempt(Struct, frozen=True):
 
     `deadline` is an instant of the event loop's clock. The first pause lasts about `pause`
     seconds, each further one twice as long. What is on this machine is taken from anywhere, unless
-    there is a rule for what is `local`.
+    there is a rule for what is `local`. In `borrowed` is what its sources read where it is, as long
+    as they are there.
     """
 
     mirrors: Path
@@ -32,6 +33,7 @@ class Attempt(Struct, frozen=True):
     deadline: float
     pause: float
     local: Local | None = None
+    borrowed: set[Path] = field(default_factory=set)
 
     async def say(self, line: str) -> None:
         """A line of our own in the attempt's log."""

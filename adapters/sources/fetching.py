@@ -38,8 +38,10 @@ async def fetch(
     deadline: float,
     pause: float = PAUSE,
     local: Local | None = None,
-) -> None:
+) -> Sequence[Path]:
     """Place all *sources* below *directory*, which exists and where nothing is that they bring.
+
+    Returns what of the *mirrors* they need as long as they are there, only to read it.
 
     What is done, and each try that failed, is told as lines for the attempt's log. The
     *environment* is the runner's (a proxy, an ssh agent, a mark on its processes), never the
@@ -66,6 +68,7 @@ async def fetch(
         except NotFetched as failed:
             await attempt.say(f"{source.kind} {path}: not fetched: {failed.reason}")
             raise
+    return sorted(attempt.borrowed)
 
 
 async def _place(kind: Kind, source: Source, place: Path, attempt: Attempt) -> None:

@@ -14,6 +14,7 @@ from uuid import uuid4
 import psutil
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from adapters.execution.errors import ProviderRefused, RoomBroken
@@ -592,6 +593,21 @@ async def test_in_a_sandbox_nobody_else_is_seen(
         assert b"" == await said(room, f"ls {tmp_path}/hidden")
         assert b"secret" not in (await run(room, f"cat {tmp_path}/secrets"))[1].splitlines()
         assert b"" == await said(room, "ls -A /srv")
+
+
+async def test_in_a_sandbox_is_seen_what_its_own_attempt_has_to_be_shown(
+    sandbox: Provider, workplace: Workplace, tmp_path: Path
+) -> None:
+    for name in ("lent", "theirs"):
+        (tmp_path / "hidden" / name).mkdir()
+        (tmp_path / "hidden" / name / "file").write_text(name)
+    shown = replace(workplace, shown=[tmp_path / "hidden/lent"])
+    async with sandbox.open(shown) as room:
+        assert b"lent\n" == await said(room, f"ls {tmp_path}/hidden")
+        assert b"lent" == await said(room, f"cat {tmp_path}/hidden/lent/file")
+        assert 0 != (await run(room, f"touch {tmp_path}/hidden/lent/made"))[0].status
+    async with sandbox.open(workplace) as room:
+        assert b"" == await said(room, f"ls {tmp_path}/hidden")
 
 
 async def test_a_sandbox_has_a_network_only_if_it_is_to_have_one(

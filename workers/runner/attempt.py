@@ -118,7 +118,7 @@ class _Attempt:
             network=shell.network,
         )
         try:
-            await self._bring(workplace, shipper)
+            workplace = replace(workplace, shown=await self._bring(workplace, shipper))
             directory = place_of(shell, tree)
         except NotFetched as error:
             return Told(execution=error.execution, reason=error.reason)
@@ -136,10 +136,10 @@ class _Attempt:
             return Told(execution=Execution.INFRASTRUCTURE, reason=str(error))
         return await self._with_artifacts(told, tree, directory, shell, shipper)
 
-    async def _bring(self, workplace: Workplace, shipper: Shipper) -> None:
-        """The sources, and the artifacts of other tasks."""
+    async def _bring(self, workplace: Workplace, shipper: Shipper) -> Sequence[Path]:
+        """The sources, and the artifacts of other tasks; what the sources need besides."""
         order, tree = self._order, workplace.directory
-        await fetch(
+        borrowed = await fetch(
             msgspec.convert(msgspec.to_builtins(order.spec.sources), tuple[Source, ...]),
             tree,
             mirrors=self._tools.home.mirrors,
@@ -149,6 +149,7 @@ class _Attempt:
             local=self._tools.local,
         )
         await place(self._client, order.inputs, tree)
+        return borrowed
 
     async def _run(
         self, room: Room, directory: Path, steps: Sequence[Step], shipper: Shipper

@@ -100,7 +100,7 @@ async def open_runner(settings: Settings) -> AsyncIterator[Runner]:
 
 def _provider(settings: Settings, held: Home) -> Provider:
     if settings.provider == "sandbox":
-        return SandboxProvider(hidden=[*settings.hidden, held.path], shown=[held.mirrors])
+        return SandboxProvider(hidden=[*settings.hidden, held.path])
     return ProcessProvider()
 
 
