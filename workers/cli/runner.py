@@ -12,6 +12,7 @@ import structlog
 
 from adapters.client import errors
 from adapters.config import Config
+from adapters.secrets import files_of
 from adapters.token_file import kept
 from workers.cli import configuration, main, run
 from workers.cli.talking import EXIT_AWAY, EXIT_CONFLICT, EXIT_FORBIDDEN, EXIT_WRONG, fail
@@ -136,7 +137,8 @@ _MAKE_TOKEN: Final = (
 def private(config: Config) -> Sequence[Path]:
     """What of a service on this machine no task is to see: its data, tokens, and secrets."""
     given = (config.data, config.secrets, os.environ.get("TURNSTILE_CONFIG"))
-    return [Path(each) for each in given if each]
+    files = files_of(config.secrets) if config.secrets else ()
+    return [*(Path(each) for each in given if each), *files]
 
 
 def environment_of(given: Sequence[tuple[str, str | None]]) -> dict[str, str]:
