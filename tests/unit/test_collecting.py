@@ -1,6 +1,7 @@
 """What a task leaves as artifacts, and what it does not."""
 
 import os
+import sys
 from hashlib import sha256
 from pathlib import Path
 
@@ -49,6 +50,12 @@ def test_nothing_from_without_is_taken(tmp_path: Path) -> None:
 def test_a_pattern_that_leads_out_is_refused(tmp_path: Path, pattern: str) -> None:
     with pytest.raises(Unfit, match="leads out"):
         collect(tmp_path, [pattern])
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="from there on it is a pattern")
+def test_what_is_no_pattern_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Unfit, match=r"'build/\*\*\.deb' is none"):
+        collect(tmp_path, ["build/**.deb"])
 
 
 def test_a_name_that_no_event_can_hold_is_refused(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from stat import S_ISREG
@@ -59,7 +59,8 @@ def collect(
     in its place: nothing of what that leads to is the task's.
 
     Raises:
-        Unfit: too many files, names that no event can hold, patterns or a directory that lead out.
+        Unfit: too many files, names that no event can hold, patterns that are none, patterns or a
+            directory that lead out.
         Abandoned: nobody *wanted* it to the end.
     """
     wanted = wanted or Wanted()
@@ -71,7 +72,7 @@ def collect(
         parts = PurePosixPath(pattern).parts
         if not parts or ".." in parts or PurePosixPath(pattern).is_absolute():
             raise Unfit(f"the pattern {pattern!r} leads out of the work directory")
-        for path in root.glob(pattern):
+        for path in _matching(root, pattern):
             wanted.check()
             if not path.is_file() or not path.resolve().is_relative_to(root):
                 continue
@@ -84,6 +85,13 @@ def collect(
     if sum(len(msgspec.json.encode(name)) for name in found) > NAMES:
         raise Unfit(f"the names of the artifacts are longer than {NAMES} bytes in all")
     return tuple(_artifact(name, found[name], wanted) for name in sorted(found))
+
+
+def _matching(root: Path, pattern: str) -> Iterator[Path]:
+    try:
+        yield from root.glob(pattern)
+    except ValueError as error:  # what is a pattern differs between Pythons
+        raise Unfit(f"the pattern {pattern!r} is none: {error}") from error
 
 
 def _artifact(name: str, path: Path, wanted: Wanted) -> Artifact:
