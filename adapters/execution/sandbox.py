@@ -47,15 +47,15 @@ class SandboxProvider:
         self._hidden = tuple(hidden)
         self._grace = grace
         self._program = program
-        self._refusal: str | None = None
+        self._works = False
 
     @asynccontextmanager
     async def open(self, workplace: Workplace) -> AsyncIterator[Room]:
         """A room (see provider.Provider)."""
-        if self._refusal is None:
-            self._refusal = await _refusal(self._program)
-        if self._refusal:
-            raise ProviderRefused(provider=self.name, reason=self._refusal)
+        if not self._works:
+            if refusal := await _refusal(self._program):
+                raise ProviderRefused(provider=self.name, reason=refusal)
+            self._works = True
         inside = (self._program, *_options(workplace, self._hidden), "--", *PROGRAM)
         async with kept(self.name, inside, workplace, self._grace) as room:
             yield room
@@ -72,7 +72,9 @@ async def _refusal(program: str) -> str:
         stderr=PIPE,
     )
     _, said = await trial.communicate()
-    return said.decode(errors="replace").strip() if trial.returncode else ""
+    if not trial.returncode:
+        return ""
+    return said.decode(errors="replace").strip() or f"{program} ends with {trial.returncode}"
 
 
 def _options(workplace: Workplace, hidden: Sequence[Path]) -> Iterator[str]:

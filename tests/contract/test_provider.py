@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 import tracemalloc
@@ -553,10 +554,30 @@ async def test_where_bubblewrap_may_not_work_its_own_words_say_why(tmp_path: Pat
     program.write_text("#!/bin/sh\necho 'bwrap: No permissions to create a namespace' >&2; exit 1")
     program.chmod(0o755)
     provider = SandboxProvider(program=str(program))
-    for _ in range(2):
-        with pytest.raises(ProviderRefused, match="No permissions to create a namespace"):
-            async with provider.open(workplace_in(tmp_path)):
-                pass
+    with pytest.raises(ProviderRefused, match="No permissions to create a namespace"):
+        async with provider.open(workplace_in(tmp_path)):
+            pass
+
+
+async def test_where_bubblewrap_fails_without_a_word_there_is_no_sandbox(tmp_path: Path) -> None:
+    provider = SandboxProvider(program=shutil.which("false") or "false")
+    with pytest.raises(ProviderRefused, match="false ends with 1"):
+        async with provider.open(workplace_in(tmp_path)):
+            pass
+
+
+async def test_where_bubblewrap_did_not_work_it_is_tried_again(tmp_path: Path) -> None:
+    program = tmp_path / "bwrap"
+    inside = 'until [ "$1" = -- ]; do shift; done; shift; exec "$@"'
+    program.write_text(f"#!/bin/sh\n[ -e {tmp_path}/mended ] || exit 1\n{inside}\n")
+    program.chmod(0o755)
+    provider = SandboxProvider(program=str(program), grace=GRACE)
+    with pytest.raises(ProviderRefused):
+        async with provider.open(workplace_in(tmp_path)):
+            pass
+    (tmp_path / "mended").touch()
+    async with provider.open(workplace_in(tmp_path)) as room:
+        assert b"ok\n" == await said(room, "echo ok")
 
 
 # -------------------------------------------------------------------------------------- sandbox
