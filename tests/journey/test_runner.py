@@ -172,7 +172,7 @@ def test_a_workflow_is_run_with_its_sources_artifacts_and_results(
             {"name": "make", "run": "mkdir dist; cp answer dist/answer"},
             {"name": "say", "run": ["git", "log", "-1", "--format=%H"]},
         ],
-        artifacts=["dist/*"],
+        artifacts=["dist/*", "dist/*.rpm"],
     )
     unit = shell(command="grep 42 artifacts/build/dist/answer")
     everywhere.open(
@@ -192,6 +192,8 @@ def test_a_workflow_is_run_with_its_sources_artifacts_and_results(
         ("unit/command", "passed"),
     ] == everywhere.results(ticket)
     assert f"{commit}\n".encode() in everywhere.log(ticket, "build")
+    kept = b"[turnstile] 1 artifact is kept; no file matches 'dist/*.rpm'\n"
+    assert kept in everywhere.log(ticket, "build")
     assert b"\n42\n" in everywhere.log(ticket, "unit")
 
 

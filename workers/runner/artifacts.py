@@ -9,6 +9,7 @@ from stat import S_ISREG
 from typing import Any, Final, Protocol
 
 import msgspec
+from msgspec import Struct
 
 from adapters.client import AttemptClient
 from adapters.sources.threads import Wanted
@@ -34,6 +35,13 @@ class Unfit(Exception):
     """What a task leaves cannot be its artifacts, or what it takes cannot be placed."""
 
 
+class Collected(Struct, frozen=True):
+    """What a task has left, by name, and the patterns that nothing matched."""
+
+    artifacts: tuple[Artifact, ...]
+    unmatched: tuple[str, ...] = ()
+
+
 class Input(Protocol):
     """An artifact of another task, to be there before the run."""
 
@@ -51,7 +59,7 @@ def collect(
     *,
     tree: Path | None = None,
     wanted: Wanted | None = None,
-) -> tuple[Artifact, ...]:
+) -> Collected:
     """The files below a directory that a pattern matches, by name; each once.
 
     A name is the path from the directory. Links that lead out of it, and whatever is no plain file,
@@ -68,7 +76,8 @@ def collect(
     if tree is not None and not root.is_relative_to(tree.resolve()):
         raise Unfit("the directory of the task leads out of the work directory")
     found: dict[str, Path] = {}
-    for pattern in globs:
+    unmatched = dict.fromkeys(globs)
+    for pattern in tuple(unmatched):
         parts = PurePosixPath(pattern).parts
         if not parts or ".." in parts or PurePosixPath(pattern).is_absolute():
             raise Unfit(f"the pattern {pattern!r} leads out of the work directory")
@@ -77,6 +86,7 @@ def collect(
             if not path.is_file() or not path.resolve().is_relative_to(root):
                 continue
             found[path.relative_to(root).as_posix()] = path
+            unmatched.pop(pattern, None)
             if len(found) > MOST:
                 raise Unfit(f"there are more than {MOST} artifacts")
     for name in found:
@@ -84,7 +94,8 @@ def collect(
             raise Unfit(f"{name[:NAME]!r} is no name for an artifact")
     if sum(len(msgspec.json.encode(name)) for name in found) > NAMES:
         raise Unfit(f"the names of the artifacts are longer than {NAMES} bytes in all")
-    return tuple(_artifact(name, found[name], wanted) for name in sorted(found))
+    artifacts = tuple(_artifact(name, found[name], wanted) for name in sorted(found))
+    return Collected(artifacts, tuple(unmatched))
 
 
 def _matching(root: Path, pattern: str) -> Iterator[Path]:

@@ -25,7 +25,7 @@ from domain.errors import Invalid
 from domain.shell import KIND, Shell, Step, shell_of, steps_of
 from domain.ticket.words import Execution, Told
 from domain.workflow import Source
-from workers.runner.artifacts import Unfit, collect, place, store
+from workers.runner.artifacts import Collected, Unfit, collect, place, store
 from workers.runner.fitting import fitting
 from workers.runner.home import Home
 from workers.runner.shipping import Shipper
@@ -192,14 +192,13 @@ class _Attempt:
             found = await in_thread(
                 lambda wanted: collect(directory, shell.artifacts, tree=tree, wanted=wanted)
             )
-            await store(self._client, directory, found)
+            await store(self._client, directory, found.artifacts)
         except Unfit as error:  # with this workflow it will be so again
             return replace(_unsaved(told, f"artifacts: {error}"), execution=_WRONG)
         except (errors.TurnstileError, OSError) as error:
             return _unsaved(told, f"artifacts: {error}")
-        kept = "1 artifact is kept" if len(found) == 1 else f"{len(found)} artifacts are kept"
-        await shipper.write(f"[turnstile] {kept}\n".encode())
-        return replace(told, artifacts=found)
+        await shipper.write(f"[turnstile] {_kept(found)}\n".encode())
+        return replace(told, artifacts=found.artifacts)
 
     async def _shipped(self, told: Told, shipper: Shipper) -> Told:
         """The attempt's log is whole, or the attempt has no log, which is ours to mend."""
@@ -213,6 +212,15 @@ class _Attempt:
         if not size:
             return told
         return replace(told, log=f"/v1/tickets/{order.ticket}/attempts/{order.token}/log")
+
+
+def _kept(found: Collected) -> str:
+    """For the log: how many artifacts there are, and which patterns may be wrong."""
+    count = len(found.artifacts)
+    kept = "1 artifact is kept" if count == 1 else f"{count} artifacts are kept"
+    if not found.unmatched:
+        return kept
+    return f"{kept}; no file matches {', '.join(map(repr, found.unmatched))}"
 
 
 def _unsaved(told: Told, reason: str) -> Told:
