@@ -19,7 +19,7 @@ LONGEST: Final = 20.0
 
 
 class Attempt(Struct, frozen=True):
-    """The directory of mirrors, a voice in the attempt's log, the runner's variables, the time.
+    """The directory of mirrors, a voice in the attempt's log, variables of programs, the time.
 
     `deadline` is an instant of the event loop's clock. The first pause lasts about `pause`
     seconds, each further one twice as long. What is on this machine is taken from anywhere, unless

@@ -44,10 +44,10 @@ async def fetch(
     Returns what of the *mirrors* they need as long as they are there, only to read it.
 
     What is done, and each try that failed, is told as lines for the attempt's log. The
-    *environment* is the runner's (a proxy, an ssh agent, a mark on its processes), never the
-    ticket's: programs obey it. The *deadline* is an instant of the event loop's clock. With a rule
-    for what is *local*, nothing else of this machine is a source. Cancelled, nothing is left
-    running.
+    *environment* is the runner's (marks on its processes), never the ticket's: programs obey it.
+    What else they need of ours (a proxy, an ssh agent) they have without being told. The
+    *deadline* is an instant of the event loop's clock. With a rule for what is *local*, nothing
+    else of this machine is a source. Cancelled, nothing is left running.
 
     Raises:
         NotFetched: with whose fault it is.

@@ -413,6 +413,30 @@ def test_what_a_sandbox_hides_is_no_source_of_its_tasks_either(
     assert b"turnstile runner --local DIR" in floor.log(ticket, "home")
 
 
+def test_who_fetches_sources_has_nothing_of_the_runners_settings(
+    floor: Floor,
+    ticket: str,
+    name: str,
+    repository: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = floor.folder / "told"
+    git = floor.folder / "bin/git"
+    git.parent.mkdir()
+    git.write_text(f'#!/bin/sh\nenv >>{told}\nexec {shutil.which("git")} "$@"\n')
+    git.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{git.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("OWN_TOKEN", "hunter2")
+    source = {"kind": "git", "url": repository[0]}
+    task = {"name": "unit", **shell(command="true"), "sources": [source]}
+    floor.open(ticket, name, [task])
+    floor.start(name)
+    assert "passed" == floor.ended(ticket)["state"]
+    names = {line.partition("=")[0] for line in told.read_text().splitlines()}
+    assert {"TURNSTILE_HOME_ID", "TURNSTILE_ATTEMPT", "HOME", "PATH"} <= names
+    assert not names & {"TURNSTILE_TOKEN", "TURNSTILE_URL", "OWN_TOKEN"}
+
+
 def test_a_token_that_is_not_for_work_is_refused_with_advice(floor: Floor, name: str) -> None:
     made = floor.site.owner.post("/v1/tokens", json={"name": "reader", "scopes": ["read"]}).json()
     done = subprocess.run(

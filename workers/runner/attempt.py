@@ -5,7 +5,6 @@ ended, it is the infrastructure's, unless the workflow itself is wrong.
 """
 
 import asyncio
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -144,7 +143,7 @@ class _Attempt:
             tree,
             mirrors=self._tools.home.mirrors,
             tell=shipper.write,
-            environment={**os.environ, **marks(workplace)},
+            environment=marks(workplace),
             deadline=asyncio.get_running_loop().time() + order.spec.timeouts.start,
             local=self._tools.local,
         )

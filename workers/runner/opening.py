@@ -35,8 +35,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     something of each of these. With `once` it takes what one claim gives, for which it waits `wait`
     seconds. `drain` is for how many seconds attempts may go
     on when it is stopped. What is `hidden` no sandbox shows: the service's own data and secrets,
-    where it is on this machine too. Nor does a task in a sandbox have sources of this machine but
-    from below the `local` directories.
+    where it is on this machine too; and its tasks have sources of this machine only from below the
+    `local` directories.
     """
 
     worker: str

@@ -20,9 +20,9 @@ from adapters.sources.urls import Location
 _OURS: Final = (
     *("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "SSH_AUTH_SOCK"),
     *("http_proxy", "https_proxy", "no_proxy", "all_proxy", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"),
-    *("SSL_CERT_FILE", "SSL_CERT_DIR"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "KRB5CCNAME", "LD_LIBRARY_PATH"),
 )
-"""What it may know of our own environment."""
+"""What it may know of our own environment, in which there are tokens too."""
 
 _SSH: Final = (
     "ssh -oBatchMode=yes -oConnectTimeout=20 -oServerAliveInterval=15 -oServerAliveCountMax=4"
