@@ -12,7 +12,7 @@ import asyncio
 import os
 import stat
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -49,6 +49,30 @@ class Secret(Struct, frozen=True, forbid_unknown_fields=True):
     def __repr__(self) -> str:
         """Without the value, which would otherwise be in tracebacks."""
         return f"Secret(projects={self.projects!r})"
+
+
+def files_of(file: str) -> Sequence[Path]:
+    """The files that have values, as far as the file of secrets can be understood.
+
+    For who hides them, and must not be stopped by a mistake in there.
+    """
+    path = Path(file)
+    try:
+        if not path.is_file():  # a pipe would never end
+            return []
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    named = [table.get("file") for table in tables.values() if isinstance(table, dict)]
+    files = [path.parent / name for name in named if isinstance(name, str)]
+    return [each for each in files if _may_be_one(each)]
+
+
+def _may_be_one(path: Path) -> bool:
+    try:
+        return not path.resolve().is_dir()
+    except (OSError, RuntimeError, ValueError):  # out of reach, links in a circle, no path at all
+        return False
 
 
 class Secrets:

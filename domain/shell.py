@@ -70,8 +70,8 @@ def shell_of(parameters: Mapping[str, Any], field: str = "run.parameters") -> Sh
 
     Raises:
         Invalid: an unknown or missing field, a value of another type, a command beside steps,
-            two steps of a name, a path that leads out of the sources, a variable that is the
-            runner's or that is both a secret and not.
+            two steps of a name, a path that leads out of the sources, a glob that is none, a
+            variable that is the runner's or that is both a secret and not.
     """
     try:
         shell = msgspec.convert(parameters, Shell)
@@ -95,6 +95,7 @@ def shell_of(parameters: Mapping[str, Any], field: str = "run.parameters") -> Sh
     _check_path(f"{field}.directory", shell.directory)
     for n, glob in enumerate(shell.artifacts):
         _check_path(f"{field}.artifacts[{n}]", glob)
+        _check_glob(f"{field}.artifacts[{n}]", glob)
     return shell
 
 
@@ -120,3 +121,9 @@ def _check_variables(field: str, names: Iterable[str]) -> None:
 def _check_path(field: str, path: str) -> None:
     if path.startswith("/") or ".." in path.split("/"):
         raise Invalid(field=field, reason="it is a path inside the sources, without `..`")
+
+
+def _check_glob(field: str, glob: str) -> None:
+    if any("**" in part and part != "**" for part in glob.split("/")):
+        reason = "`**` is a part by itself, for folders in folders, as in `out/**/*.log`"
+        raise Invalid(field=field, reason=reason)

@@ -140,6 +140,7 @@ async def trying(config: Config, commit: Commit, wanted: Wanted, told: Told) -> 
             wait=WAIT,
             drain=0.0,
             hidden=wanted.hidden,
+            local=[commit.repository],
         )
         return await _run(client, accepted, settings, told)
 

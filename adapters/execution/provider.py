@@ -23,7 +23,8 @@ class Workplace(Struct, frozen=True):
     `directory` is the work tree, `private` a directory for what must not lie in it: HOME and
     TMPDIR. Both exist and are the attempt's own; whoever made them removes them. `environment` is
     that of every command. `attempt` names it, and `home` is the id of the runner's own directory:
-    both mark its processes. What needs no `network` may be kept from it.
+    both mark its processes. What needs no `network` may be kept from it. What is `shown` its
+    commands can read, wherever it is.
     """
 
     directory: Path
@@ -32,6 +33,7 @@ class Workplace(Struct, frozen=True):
     home: str
     environment: Mapping[str, str] = {}
     network: bool = True
+    shown: Sequence[Path] = ()
 
 
 class Exit(Struct, frozen=True):

@@ -32,8 +32,8 @@ ISOLATED: Final = (
 class SandboxProvider:
     """Runs commands under bubblewrap.
 
-    What is `hidden` besides is empty inside, but for what of it is `shown`, to be read; a file that
-    is hidden cannot be read.
+    What is `hidden` besides is empty inside, but for what of it the workplace has to be shown; a
+    file that is hidden cannot be read.
     """
 
     name = "sandbox"
@@ -43,23 +43,20 @@ class SandboxProvider:
         hidden: Sequence[Path] = (),
         grace: float = GRACE,
         program: str = "bwrap",
-        *,
-        shown: Sequence[Path] = (),
     ) -> None:
         self._hidden = tuple(hidden)
-        self._shown = tuple(shown)
         self._grace = grace
         self._program = program
-        self._refusal: str | None = None
+        self._works = False
 
     @asynccontextmanager
     async def open(self, workplace: Workplace) -> AsyncIterator[Room]:
         """A room (see provider.Provider)."""
-        if self._refusal is None:
-            self._refusal = await _refusal(self._program)
-        if self._refusal:
-            raise ProviderRefused(provider=self.name, reason=self._refusal)
-        inside = (self._program, *_options(workplace, self._hidden, self._shown), "--", *PROGRAM)
+        if not self._works:
+            if refusal := await _refusal(self._program):
+                raise ProviderRefused(provider=self.name, reason=refusal)
+            self._works = True
+        inside = (self._program, *_options(workplace, self._hidden), "--", *PROGRAM)
         async with kept(self.name, inside, workplace, self._grace) as room:
             yield room
 
@@ -75,10 +72,12 @@ async def _refusal(program: str) -> str:
         stderr=PIPE,
     )
     _, said = await trial.communicate()
-    return said.decode(errors="replace").strip() if trial.returncode else ""
+    if not trial.returncode:
+        return ""
+    return said.decode(errors="replace").strip() or f"{program} ends with {trial.returncode}"
 
 
-def _options(workplace: Workplace, hidden: Sequence[Path], shown: Sequence[Path]) -> Iterator[str]:
+def _options(workplace: Workplace, hidden: Sequence[Path]) -> Iterator[str]:
     """How the inside looks, one over the other: later ones cover earlier ones."""
     work, private = workplace.directory.resolve(), workplace.private.resolve()
     home, temporary = private / "home", private / "tmp"
@@ -94,7 +93,7 @@ def _options(workplace: Workplace, hidden: Sequence[Path], shown: Sequence[Path]
     for path in covered:
         yield from ("--tmpfs", path)
     needed = [sys.prefix, sys.base_prefix, str(KEEPER)]  # by the keeper, wherever it is installed
-    needed += [str(path.resolve()) for path in shown]
+    needed += [str(path.resolve()) for path in workplace.shown]
     if workplace.network and RESOLVER.exists():
         needed.append(str(RESOLVER.resolve()))
     for path in needed:

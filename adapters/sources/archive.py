@@ -21,7 +21,7 @@ from adapters.sources.failures import Away, mistaken, unavailable
 from adapters.sources.places import parameters
 from adapters.sources.threads import in_thread
 from adapters.sources.unpacking import unpack
-from adapters.sources.urls import Location, located
+from adapters.sources.urls import Location
 from domain.sources import Archive
 from domain.workflow import Source
 
@@ -41,7 +41,7 @@ LATER: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 async def place(source: Source, place: Path, attempt: Attempt) -> None:
     """Download, check and unpack the archive. Raises NotFetched, Away, OSError."""
     asked = parameters(source, Archive)
-    location = located(source.url, ("http", "https", "file"))
+    location = attempt.located(source.url, ("http", "https", "file"))
     digest = re.fullmatch(r"sha256:([0-9a-fA-F]{64})", source.revision or "")
     if digest is None:
         raise mistaken("the revision of an archive is its digest, as `sha256:` and 64 hex digits")

@@ -2,13 +2,15 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 from typing import Final, TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from adapters.sources.failures import Away, unavailable
+from adapters.sources.local import Local
+from adapters.sources.urls import GIT, Location, located
 
 T = TypeVar("T")
 
@@ -17,10 +19,12 @@ LONGEST: Final = 20.0
 
 
 class Attempt(Struct, frozen=True):
-    """The directory of mirrors, a voice in the attempt's log, the runner's variables, the time.
+    """The directory of mirrors, a voice in the attempt's log, variables of programs, the time.
 
     `deadline` is an instant of the event loop's clock. The first pause lasts about `pause`
-    seconds, each further one twice as long.
+    seconds, each further one twice as long. What is on this machine is taken from anywhere, unless
+    there is a rule for what is `local`. In `borrowed` is what its sources read where it is, as long
+    as they are there.
     """
 
     mirrors: Path
@@ -28,10 +32,17 @@ class Attempt(Struct, frozen=True):
     environment: Mapping[str, str]
     deadline: float
     pause: float
+    local: Local | None = None
+    borrowed: set[Path] = field(default_factory=set)
 
     async def say(self, line: str) -> None:
         """A line of our own in the attempt's log."""
         await self.tell(f"{line}\n".encode(errors="replace"))
+
+    def located(self, url: str, schemes: Collection[str] = GIT) -> Location:
+        """What a URL means, if this runner may fetch from there. Raises NotFetched."""
+        location = located(url, schemes)
+        return location if self.local is None else self.local.admitted(location)
 
     async def again(self, what: str, action: Callable[[], Awaitable[T]], *, tries: int) -> T:
         """The action's answer, asked for so often at most. Raises NotFetched."""

@@ -14,7 +14,6 @@ from adapters.sources.attempt import Attempt
 from adapters.sources.failures import mistaken
 from adapters.sources.places import parameters
 from adapters.sources.threads import Wanted, in_thread
-from adapters.sources.urls import located
 from domain.sources import Placed
 from domain.workflow import Source
 
@@ -22,12 +21,14 @@ from domain.workflow import Source
 async def place(source: Source, place: Path, attempt: Attempt) -> None:
     """Copy the directory. Raises NotFetched, OSError."""
     parameters(source, Placed)
-    location = located(source.url, ("file",))
+    location = attempt.located(source.url, ("file",))
     if source.revision is not None:
         raise mistaken("a directory has no revision")
     there = location.path
     if there is None or not there.is_dir():
         raise mistaken(f"there is no directory {location.shown}")
+    if attempt.local is not None and attempt.local.hides_in(there):
+        raise mistaken(f"{location.shown} has something in itself that no task is to see")
     left = await in_thread(partial(_copy, there, place))
     if left is None:
         raise mistaken(f"{location.shown} has the work directory in itself")

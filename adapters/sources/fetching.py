@@ -9,6 +9,7 @@ from typing import Final, Protocol
 from adapters.sources import archive, directory, git
 from adapters.sources.attempt import Attempt
 from adapters.sources.failures import NotFetched, mistaken
+from adapters.sources.local import Local
 from adapters.sources.places import made, placed, tries
 from adapters.sources.threads import Wanted, in_thread
 from domain.workflow import Source
@@ -36,18 +37,22 @@ async def fetch(
     environment: Mapping[str, str] = {},
     deadline: float,
     pause: float = PAUSE,
-) -> None:
+    local: Local | None = None,
+) -> Sequence[Path]:
     """Place all *sources* below *directory*, which exists and where nothing is that they bring.
 
+    Returns what of the *mirrors* they need as long as they are there, only to read it.
+
     What is done, and each try that failed, is told as lines for the attempt's log. The
-    *environment* is the runner's (a proxy, an ssh agent, a mark on its processes), never the
-    ticket's: programs obey it. The *deadline* is an instant of the event loop's clock. Cancelled,
-    nothing is left running.
+    *environment* is the runner's (marks on its processes), never the ticket's: programs obey it.
+    What else they need of ours (a proxy, an ssh agent) they have without being told. The
+    *deadline* is an instant of the event loop's clock. With a rule for what is *local*, nothing
+    else of this machine is a source. Cancelled, nothing is left running.
 
     Raises:
         NotFetched: with whose fault it is.
     """
-    attempt = Attempt(mirrors, tell, environment, deadline, pause)
+    attempt = Attempt(mirrors, tell, environment, deadline, pause, local)
     for source, path in placed(sources):
         kind = KINDS.get(source.kind)
         if kind is None:
@@ -63,6 +68,7 @@ async def fetch(
         except NotFetched as failed:
             await attempt.say(f"{source.kind} {path}: not fetched: {failed.reason}")
             raise
+    return sorted(attempt.borrowed)
 
 
 async def _place(kind: Kind, source: Source, place: Path, attempt: Attempt) -> None:

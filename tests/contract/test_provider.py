@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 import tracemalloc
@@ -14,6 +15,7 @@ from uuid import uuid4
 import psutil
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from adapters.execution.errors import ProviderRefused, RoomBroken
@@ -552,10 +554,30 @@ async def test_where_bubblewrap_may_not_work_its_own_words_say_why(tmp_path: Pat
     program.write_text("#!/bin/sh\necho 'bwrap: No permissions to create a namespace' >&2; exit 1")
     program.chmod(0o755)
     provider = SandboxProvider(program=str(program))
-    for _ in range(2):
-        with pytest.raises(ProviderRefused, match="No permissions to create a namespace"):
-            async with provider.open(workplace_in(tmp_path)):
-                pass
+    with pytest.raises(ProviderRefused, match="No permissions to create a namespace"):
+        async with provider.open(workplace_in(tmp_path)):
+            pass
+
+
+async def test_where_bubblewrap_fails_without_a_word_there_is_no_sandbox(tmp_path: Path) -> None:
+    provider = SandboxProvider(program=shutil.which("false") or "false")
+    with pytest.raises(ProviderRefused, match="false ends with 1"):
+        async with provider.open(workplace_in(tmp_path)):
+            pass
+
+
+async def test_where_bubblewrap_did_not_work_it_is_tried_again(tmp_path: Path) -> None:
+    program = tmp_path / "bwrap"
+    inside = 'until [ "$1" = -- ]; do shift; done; shift; exec "$@"'
+    program.write_text(f"#!/bin/sh\n[ -e {tmp_path}/mended ] || exit 1\n{inside}\n")
+    program.chmod(0o755)
+    provider = SandboxProvider(program=str(program), grace=GRACE)
+    with pytest.raises(ProviderRefused):
+        async with provider.open(workplace_in(tmp_path)):
+            pass
+    (tmp_path / "mended").touch()
+    async with provider.open(workplace_in(tmp_path)) as room:
+        assert b"ok\n" == await said(room, "echo ok")
 
 
 # -------------------------------------------------------------------------------------- sandbox
@@ -592,6 +614,21 @@ async def test_in_a_sandbox_nobody_else_is_seen(
         assert b"" == await said(room, f"ls {tmp_path}/hidden")
         assert b"secret" not in (await run(room, f"cat {tmp_path}/secrets"))[1].splitlines()
         assert b"" == await said(room, "ls -A /srv")
+
+
+async def test_in_a_sandbox_is_seen_what_its_own_attempt_has_to_be_shown(
+    sandbox: Provider, workplace: Workplace, tmp_path: Path
+) -> None:
+    for name in ("lent", "theirs"):
+        (tmp_path / "hidden" / name).mkdir()
+        (tmp_path / "hidden" / name / "file").write_text(name)
+    shown = replace(workplace, shown=[tmp_path / "hidden/lent"])
+    async with sandbox.open(shown) as room:
+        assert b"lent\n" == await said(room, f"ls {tmp_path}/hidden")
+        assert b"lent" == await said(room, f"cat {tmp_path}/hidden/lent/file")
+        assert 0 != (await run(room, f"touch {tmp_path}/hidden/lent/made"))[0].status
+    async with sandbox.open(workplace) as room:
+        assert b"" == await said(room, f"ls {tmp_path}/hidden")
 
 
 async def test_a_sandbox_has_a_network_only_if_it_is_to_have_one(

@@ -91,7 +91,7 @@ async def test_a_task_that_is_not_there_is_named(shell: Shell) -> None:
 async def test_artifacts_are_listed_and_fetched(shell: Shell) -> None:
     work = shell.folder / "work"
     await asyncio.to_thread(furnish, work)
-    artifacts = collect(work, ["**/*"])
+    artifacts = collect(work, ["**/*"]).artifacts
     async with shell.site.attempt() as attempt:
         await store(attempt.own, work, artifacts)
         await shell.site.reported(attempt, *artifacts)

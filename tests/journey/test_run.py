@@ -4,7 +4,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from shutil import rmtree
+from shutil import rmtree, which
 from tempfile import mkdtemp
 from uuid import uuid4
 
@@ -89,6 +89,14 @@ def test_its_command_has_the_path_of_who_runs_it(on_postgres: Site, repository: 
     done = run(repository, "--", "no-such-check", **on_postgres.settings(), **path)
     assert 1 == done.returncode
     assert f"'no-such-check' cannot be run: it is not on the PATH, {own}:" in done.stdout
+
+
+@pytest.mark.skipif(which("bwrap") is None, reason="bubblewrap is not installed")
+def test_in_a_sandbox_it_has_its_repository(on_postgres: Site, repository: Path) -> None:
+    options = ("--provider", "sandbox", "--", "cat", "answer")
+    done = run(repository, *options, **on_postgres.settings())
+    assert 0 == done.returncode, done.stderr
+    assert "\n42\n" in done.stdout
 
 
 def test_where_a_service_listens_it_has_the_ticket(on_postgres: Site, repository: Path) -> None:

@@ -172,7 +172,7 @@ def test_a_workflow_is_run_with_its_sources_artifacts_and_results(
             {"name": "make", "run": "mkdir dist; cp answer dist/answer"},
             {"name": "say", "run": ["git", "log", "-1", "--format=%H"]},
         ],
-        artifacts=["dist/*"],
+        artifacts=["dist/*", "dist/*.rpm"],
     )
     unit = shell(command="grep 42 artifacts/build/dist/answer")
     everywhere.open(
@@ -192,6 +192,8 @@ def test_a_workflow_is_run_with_its_sources_artifacts_and_results(
         ("unit/command", "passed"),
     ] == everywhere.results(ticket)
     assert f"{commit}\n".encode() in everywhere.log(ticket, "build")
+    kept = b"[turnstile] 1 artifact is kept; no file matches 'dist/*.rpm'\n"
+    assert kept in everywhere.log(ticket, "build")
     assert b"\n42\n" in everywhere.log(ticket, "unit")
 
 
@@ -388,7 +390,7 @@ def test_in_a_sandbox_a_task_has_its_sources_and_no_others_files(
     command = f"git log -1 --format=%H; ls -A {floor.folder / name}; ! touch /usr/made"
     task = {"name": "unit", **shell(command=command), "sources": [{"kind": "git", "url": url}]}
     floor.open(ticket, name, [task])
-    floor.start(name, "--provider", "sandbox")
+    floor.start(name, "--provider", "sandbox", "--local", url)
     assert "passed" == floor.ended(ticket)["state"], floor.log(ticket, "unit").decode()
     log = floor.log(ticket, "unit").decode()
     assert f"{commit}\n" in log
@@ -399,6 +401,46 @@ def test_who_is_kept_for_what_he_cannot_do_is_told_so(floor: Floor, name: str) -
     done = turnstile("runner", "--name", name, "--only", "gpu", **floor.site.settings())
     assert 65 == done.returncode
     assert "--only gpu: the runner has none" in done.stderr
+
+
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
+def test_what_a_sandbox_hides_is_no_source_of_its_tasks_either(
+    floor: Floor, ticket: str, name: str
+) -> None:
+    urls = {"home": str(floor.folder / name / "reports"), "other": str(floor.folder)}
+    tasks = [
+        {"name": task, **shell(command="true"), "sources": [{"kind": "directory", "url": url}]}
+        for task, url in urls.items()
+    ]
+    floor.open(ticket, name, tasks)
+    floor.start(name, "--provider", "sandbox", "--local", str(floor.folder / name))
+    assert "errored" == floor.ended(ticket)["state"]
+    assert dict.fromkeys(urls, ("errored", 1)) == floor.states(ticket)
+    assert b"turnstile runner --local DIR" in floor.log(ticket, "home")
+
+
+def test_who_fetches_sources_has_nothing_of_the_runners_settings(
+    floor: Floor,
+    ticket: str,
+    name: str,
+    repository: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = floor.folder / "told"
+    git = floor.folder / "bin/git"
+    git.parent.mkdir()
+    git.write_text(f'#!/bin/sh\nenv >>{told}\nexec {shutil.which("git")} "$@"\n')
+    git.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{git.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("OWN_TOKEN", "hunter2")
+    source = {"kind": "git", "url": repository[0]}
+    task = {"name": "unit", **shell(command="true"), "sources": [source]}
+    floor.open(ticket, name, [task])
+    floor.start(name)
+    assert "passed" == floor.ended(ticket)["state"]
+    names = {line.partition("=")[0] for line in told.read_text().splitlines()}
+    assert {"TURNSTILE_HOME_ID", "TURNSTILE_ATTEMPT", "HOME", "PATH"} <= names
+    assert not names & {"TURNSTILE_TOKEN", "TURNSTILE_URL", "OWN_TOKEN"}
 
 
 def test_a_token_that_is_not_for_work_is_refused_with_advice(floor: Floor, name: str) -> None:

@@ -278,7 +278,7 @@ async def test_artifacts_are_collected_stored_and_placed(site: Site, tmp_path: P
     other.mkdir()
     for name, data in (("a", b"first" * 100_000), ("b c", b""), ("d", b"first" * 100_000)):
         (work / "dist" / name).write_bytes(data)
-    artifacts = collect(work, ["dist/*"])
+    artifacts = collect(work, ["dist/*"]).artifacts
     async with site.attempt() as attempt:
         await store(attempt.own, work, artifacts)
         await store(attempt.own, work, artifacts)

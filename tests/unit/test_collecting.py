@@ -1,6 +1,7 @@
 """What a task leaves as artifacts, and what it does not."""
 
 import os
+import sys
 from hashlib import sha256
 from pathlib import Path
 
@@ -19,7 +20,7 @@ def put(root: Path, *names: str) -> None:
 
 
 def names(root: Path, *globs: str) -> list[str]:
-    return [one.name for one in collect(root, globs)]
+    return [one.name for one in collect(root, globs).artifacts]
 
 
 def test_files_are_found_by_pattern_once_and_in_order(tmp_path: Path) -> None:
@@ -28,10 +29,16 @@ def test_files_are_found_by_pattern_once_and_in_order(tmp_path: Path) -> None:
     assert ["dist/a.rpm", "dist/b.rpm", "dist/deep/c.rpm"] == names(tmp_path, "**/*.rpm")
 
 
+def test_patterns_that_no_file_matches_are_told(tmp_path: Path) -> None:
+    put(tmp_path, "dist/a.rpm")
+    globs = ["*.deb", "dist/*", "dist", "dist/*.rpm", "*.deb"]
+    assert ("*.deb", "dist") == collect(tmp_path, globs).unmatched
+
+
 def test_an_artifact_has_its_digest_and_its_size(tmp_path: Path) -> None:
     put(tmp_path, "some")
     digest = f"sha256:{sha256(b'some').hexdigest()}"
-    assert (Artifact(name="some", digest=digest, size=4),) == collect(tmp_path, ["*"])
+    assert (Artifact(name="some", digest=digest, size=4),) == collect(tmp_path, ["*"]).artifacts
 
 
 def test_nothing_from_without_is_taken(tmp_path: Path) -> None:
@@ -49,6 +56,12 @@ def test_nothing_from_without_is_taken(tmp_path: Path) -> None:
 def test_a_pattern_that_leads_out_is_refused(tmp_path: Path, pattern: str) -> None:
     with pytest.raises(Unfit, match="leads out"):
         collect(tmp_path, [pattern])
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="from there on it is a pattern")
+def test_what_is_no_pattern_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Unfit, match=r"'build/\*\*\.deb' is none"):
+        collect(tmp_path, ["build/**.deb"])
 
 
 def test_a_name_that_no_event_can_hold_is_refused(tmp_path: Path) -> None:
@@ -78,7 +91,8 @@ def test_a_directory_that_a_task_has_made_a_link_is_not_followed_out(tmp_path: P
     (tree / "same").symlink_to("own")
     with pytest.raises(Unfit, match="leads out"):
         collect(tree / "sub", ["*"], tree=tree)
-    assert ["file"] == [one.name for one in collect(tree / "same", ["*"], tree=tree)]
+    within = collect(tree / "same", ["*"], tree=tree).artifacts
+    assert ["file"] == [one.name for one in within]
 
 
 def test_what_nobody_wants_any_more_is_not_read_to_its_end(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """Secrets: who gets which, and that nobody else ever sees a value."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from adapters.config import Config, read
-from adapters.secrets import SecretRefused, Secrets, SecretsUnreadable
+from adapters.secrets import SecretRefused, Secrets, SecretsUnreadable, files_of
+from workers.cli.runner import private
 
 FILE = """
 [key]
@@ -79,6 +81,32 @@ async def test_a_file_that_has_changed_is_read_again(path: Path) -> None:
     kept(path, FILE.replace("lib*", "gate"))
     with pytest.raises(SecretRefused):
         await secrets.of("libc", ["key"])
+
+
+def test_the_files_that_have_values_are_known_to_who_hides_them(path: Path) -> None:
+    put(path, FILE + '[later]\nfile = "/nowhere/later.pem"\n')
+    assert [path.parent / "key.pem", Path("/nowhere/later.pem")] == files_of(str(path))
+    found = private(Config(secrets=str(path)))
+    assert {path, path.parent / "key.pem"} <= set(found)
+
+
+NO_FILES = ("", "/usr", "\\u0000", "circle", "x" * 300)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["no TOML", "file = 3", "[a]\nfile = 3", *(f'[a]\nfile = "{name}"' for name in NO_FILES)],
+)
+def test_a_mistake_in_the_file_stops_nobody_who_hides_it(path: Path, wrong: str) -> None:
+    (path.parent / "circle").symlink_to("circle")
+    assert [] == files_of(str(kept(path, wrong)))
+
+
+def test_what_is_no_file_of_secrets_names_none(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "latin").write_bytes(b'[a]\nfile = "\xe9"')
+    for name in ("nowhere", "pipe", ".", "latin"):
+        assert [] == files_of(str(tmp_path / name))
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o660, 0o602])

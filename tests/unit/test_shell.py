@@ -72,6 +72,8 @@ STEP = {"name": "a", "run": "true"}
         ({"directory": "/etc"}, "directory", "inside the sources"),
         ({"directory": "a/../.."}, "directory", "inside the sources"),
         ({"artifacts": ["*.log", "../*"]}, "artifacts[1]", "inside the sources"),
+        ({"artifacts": ["out/**/*.log", "out/**.deb"]}, "artifacts[1]", "a part by itself"),
+        ({"artifacts": ["a**/b"]}, "artifacts[0]", "a part by itself"),
         ({"log_limit": 0}, "log_limit", ">= 1"),
         ({"network": "no"}, "network", "expected `bool`"),
     ],

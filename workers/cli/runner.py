@@ -12,6 +12,7 @@ import structlog
 
 from adapters.client import errors
 from adapters.config import Config
+from adapters.secrets import files_of
 from adapters.token_file import kept
 from workers.cli import configuration, main, run
 from workers.cli.talking import EXIT_AWAY, EXIT_CONFLICT, EXIT_FORBIDDEN, EXIT_WRONG, fail
@@ -51,6 +52,12 @@ class Pair(click.ParamType[tuple[str, str | None]]):
 @click.option(
     "--provider", type=click.Choice(PROVIDERS), default="process", help="What tasks are run by."
 )
+@click.option(
+    "--local",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Where a sandbox's sources may be on this machine; repeatable.",
+)
 @click.option("--env", "-e", "environment", type=Pair(), multiple=True, help="What tasks have.")
 @click.option("--dir", "directory", type=click.Path(path_type=Path), help="Its directory.")
 @click.option("--once", is_flag=True, help="Take what one claim gives, and end.")
@@ -62,6 +69,7 @@ def runner(
     capable: Sequence[tuple[str, str | None]],
     only: Sequence[str],
     provider: str,
+    local: Sequence[Path],
     environment: Sequence[tuple[str, str | None]],
     directory: Path | None,
     once: bool,
@@ -76,6 +84,9 @@ def runner(
     `--capability gpu=h100`; with `--only gpu` it is kept for those that require a gpu, whichever,
     and with `--only worker` for those that name it. `--env NAME` hands on a variable of this
     environment.
+
+    What is run by the provider `sandbox` has sources of this machine (paths, `file:`) only from
+    below a --local directory.
 
     SIGTERM has it take nothing more and finish what it has, within --drain seconds; then, or when
     it is told again, it hands tasks back. Its --dir, .turnstile/runners/NAME without one, is its
@@ -105,6 +116,7 @@ def runner(
         wait=wait,
         drain=drain,
         hidden=private(config),
+        local=local,
     )
     try:
         run(_serve(settings))
@@ -130,7 +142,8 @@ _MAKE_TOKEN: Final = (
 def private(config: Config) -> Sequence[Path]:
     """What of a service on this machine no task is to see: its data, tokens, and secrets."""
     given = (config.data, config.secrets, os.environ.get("TURNSTILE_CONFIG"))
-    return [Path(each) for each in given if each]
+    files = files_of(config.secrets) if config.secrets else ()
+    return [*(Path(each) for each in given if each), *files]
 
 
 def environment_of(given: Sequence[tuple[str, str | None]]) -> dict[str, str]:

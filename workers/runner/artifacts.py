@@ -2,13 +2,14 @@
 
 import asyncio
 import os
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from stat import S_ISREG
 from typing import Any, Final, Protocol
 
 import msgspec
+from msgspec import Struct
 
 from adapters.client import AttemptClient
 from adapters.sources.threads import Wanted
@@ -34,6 +35,13 @@ class Unfit(Exception):
     """What a task leaves cannot be its artifacts, or what it takes cannot be placed."""
 
 
+class Collected(Struct, frozen=True):
+    """What a task has left, by name, and the patterns that nothing matched."""
+
+    artifacts: tuple[Artifact, ...]
+    unmatched: tuple[str, ...] = ()
+
+
 class Input(Protocol):
     """An artifact of another task, to be there before the run."""
 
@@ -51,7 +59,7 @@ def collect(
     *,
     tree: Path | None = None,
     wanted: Wanted | None = None,
-) -> tuple[Artifact, ...]:
+) -> Collected:
     """The files below a directory that a pattern matches, by name; each once.
 
     A name is the path from the directory. Links that lead out of it, and whatever is no plain file,
@@ -59,7 +67,8 @@ def collect(
     in its place: nothing of what that leads to is the task's.
 
     Raises:
-        Unfit: too many files, names that no event can hold, patterns or a directory that lead out.
+        Unfit: too many files, names that no event can hold, patterns that are none, patterns or a
+            directory that lead out.
         Abandoned: nobody *wanted* it to the end.
     """
     wanted = wanted or Wanted()
@@ -67,15 +76,17 @@ def collect(
     if tree is not None and not root.is_relative_to(tree.resolve()):
         raise Unfit("the directory of the task leads out of the work directory")
     found: dict[str, Path] = {}
-    for pattern in globs:
+    unmatched = dict.fromkeys(globs)
+    for pattern in tuple(unmatched):
         parts = PurePosixPath(pattern).parts
         if not parts or ".." in parts or PurePosixPath(pattern).is_absolute():
             raise Unfit(f"the pattern {pattern!r} leads out of the work directory")
-        for path in root.glob(pattern):
+        for path in _matching(root, pattern):
             wanted.check()
             if not path.is_file() or not path.resolve().is_relative_to(root):
                 continue
             found[path.relative_to(root).as_posix()] = path
+            unmatched.pop(pattern, None)
             if len(found) > MOST:
                 raise Unfit(f"there are more than {MOST} artifacts")
     for name in found:
@@ -83,7 +94,15 @@ def collect(
             raise Unfit(f"{name[:NAME]!r} is no name for an artifact")
     if sum(len(msgspec.json.encode(name)) for name in found) > NAMES:
         raise Unfit(f"the names of the artifacts are longer than {NAMES} bytes in all")
-    return tuple(_artifact(name, found[name], wanted) for name in sorted(found))
+    artifacts = tuple(_artifact(name, found[name], wanted) for name in sorted(found))
+    return Collected(artifacts, tuple(unmatched))
+
+
+def _matching(root: Path, pattern: str) -> Iterator[Path]:
+    try:
+        yield from root.glob(pattern)
+    except ValueError as error:  # what is a pattern differs between Pythons
+        raise Unfit(f"the pattern {pattern!r} is none: {error}") from error
 
 
 def _artifact(name: str, path: Path, wanted: Wanted) -> Artifact:

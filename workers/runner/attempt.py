@@ -5,7 +5,6 @@ ended, it is the infrastructure's, unless the workflow itself is wrong.
 """
 
 import asyncio
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -19,13 +18,13 @@ from adapters.client import AttemptClient, Claimed, Reported, errors
 from adapters.execution.errors import ExecutionError
 from adapters.execution.marks import marks
 from adapters.execution.provider import Provider, Room, Workplace
-from adapters.sources import NotFetched, fetch
+from adapters.sources import Local, NotFetched, fetch
 from adapters.sources.threads import in_thread
 from domain.errors import Invalid
 from domain.shell import KIND, Shell, Step, shell_of, steps_of
 from domain.ticket.words import Execution, Told
 from domain.workflow import Source
-from workers.runner.artifacts import Unfit, collect, place, store
+from workers.runner.artifacts import Collected, Unfit, collect, place, store
 from workers.runner.fitting import fitting
 from workers.runner.home import Home
 from workers.runner.shipping import Shipper
@@ -43,13 +42,15 @@ _WRONG: Final = Execution.CONFIGURATION
 class Tools(Struct, frozen=True):
     """What attempts are run with: the service's address, where, by what, and with which settings.
 
-    The `environment` is what tasks have beside their own variables.
+    The `environment` is what tasks have beside their own variables. What is not `local` they get
+    nothing of from this machine; None is for tasks that may read it anyway.
     """
 
     url: str
     home: Home
     provider: Provider
     environment: Mapping[str, str]
+    local: Local | None = None
 
 
 async def execute(tools: Tools, order: Claimed, started: Callable[[], None]) -> Reported:
@@ -116,7 +117,7 @@ class _Attempt:
             network=shell.network,
         )
         try:
-            await self._bring(workplace, shipper)
+            workplace = replace(workplace, shown=await self._bring(workplace, shipper))
             directory = place_of(shell, tree)
         except NotFetched as error:
             return Told(execution=error.execution, reason=error.reason)
@@ -134,18 +135,20 @@ class _Attempt:
             return Told(execution=Execution.INFRASTRUCTURE, reason=str(error))
         return await self._with_artifacts(told, tree, directory, shell, shipper)
 
-    async def _bring(self, workplace: Workplace, shipper: Shipper) -> None:
-        """The sources, and the artifacts of other tasks."""
+    async def _bring(self, workplace: Workplace, shipper: Shipper) -> Sequence[Path]:
+        """The sources, and the artifacts of other tasks; what the sources need besides."""
         order, tree = self._order, workplace.directory
-        await fetch(
+        borrowed = await fetch(
             msgspec.convert(msgspec.to_builtins(order.spec.sources), tuple[Source, ...]),
             tree,
             mirrors=self._tools.home.mirrors,
             tell=shipper.write,
-            environment={**os.environ, **marks(workplace)},
+            environment=marks(workplace),
             deadline=asyncio.get_running_loop().time() + order.spec.timeouts.start,
+            local=self._tools.local,
         )
         await place(self._client, order.inputs, tree)
+        return borrowed
 
     async def _run(
         self, room: Room, directory: Path, steps: Sequence[Step], shipper: Shipper
@@ -188,14 +191,13 @@ class _Attempt:
             found = await in_thread(
                 lambda wanted: collect(directory, shell.artifacts, tree=tree, wanted=wanted)
             )
-            await store(self._client, directory, found)
+            await store(self._client, directory, found.artifacts)
         except Unfit as error:  # with this workflow it will be so again
             return replace(_unsaved(told, f"artifacts: {error}"), execution=_WRONG)
         except (errors.TurnstileError, OSError) as error:
             return _unsaved(told, f"artifacts: {error}")
-        kept = "1 artifact is kept" if len(found) == 1 else f"{len(found)} artifacts are kept"
-        await shipper.write(f"[turnstile] {kept}\n".encode())
-        return replace(told, artifacts=found)
+        await shipper.write(f"[turnstile] {_kept(found)}\n".encode())
+        return replace(told, artifacts=found.artifacts)
 
     async def _shipped(self, told: Told, shipper: Shipper) -> Told:
         """The attempt's log is whole, or the attempt has no log, which is ours to mend."""
@@ -209,6 +211,15 @@ class _Attempt:
         if not size:
             return told
         return replace(told, log=f"/v1/tickets/{order.ticket}/attempts/{order.token}/log")
+
+
+def _kept(found: Collected) -> str:
+    """For the log: how many artifacts there are, and which patterns may be wrong."""
+    count = len(found.artifacts)
+    kept = "1 artifact is kept" if count == 1 else f"{count} artifacts are kept"
+    if not found.unmatched:
+        return kept
+    return f"{kept}; no file matches {', '.join(map(repr, found.unmatched))}"
 
 
 def _unsaved(told: Told, reason: str) -> Told:

@@ -14,7 +14,7 @@ from adapters.execution.marks import adopt, sweep
 from adapters.execution.process import ProcessProvider
 from adapters.execution.provider import Provider
 from adapters.execution.sandbox import SandboxProvider
-from adapters.sources import prune
+from adapters.sources import Local, prune
 from workers.runner.attempt import Tools, execute
 from workers.runner.delivery import Delivery, Kept, Reports, deliver_left
 from workers.runner.home import Home, home
@@ -35,7 +35,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     something of each of these. With `once` it takes what one claim gives, for which it waits `wait`
     seconds. `drain` is for how many seconds attempts may go
     on when it is stopped. What is `hidden` no sandbox shows: the service's own data and secrets,
-    where it is on this machine too.
+    where it is on this machine too; and its tasks have sources of this machine only from below the
+    `local` directories.
     """
 
     worker: str
@@ -51,6 +52,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     wait: float = 20.0
     drain: float = 600.0
     hidden: Sequence[Path] = ()
+    local: Sequence[Path] = ()
 
 
 @asynccontextmanager
@@ -73,7 +75,13 @@ async def open_runner(settings: Settings) -> AsyncIterator[Runner]:
             session=uuid4().hex,
             patience=TELLING,
         ) as client:
-            tools = Tools(settings.url, held, _provider(settings, held), settings.environment)
+            tools = Tools(
+                settings.url,
+                held,
+                _provider(settings, held),
+                settings.environment,
+                _local(settings, held),
+            )
             yield Runner(
                 settings.worker,
                 client,
@@ -92,8 +100,15 @@ async def open_runner(settings: Settings) -> AsyncIterator[Runner]:
 
 def _provider(settings: Settings, held: Home) -> Provider:
     if settings.provider == "sandbox":
-        return SandboxProvider(hidden=[*settings.hidden, held.path], shown=[held.mirrors])
+        return SandboxProvider(hidden=[*settings.hidden, held.path])
     return ProcessProvider()
+
+
+def _local(settings: Settings, held: Home) -> Local | None:
+    """What sources of this machine there are; all that its user may read, unless it is hidden."""
+    if settings.provider == "sandbox":
+        return Local(settings.local, (*settings.hidden, held.path))
+    return None
 
 
 async def _tell(url: str, kept: Kept) -> None:

@@ -32,7 +32,7 @@ async def _check_out(mirror: Mirror, commit: str, place: Path) -> None:
     await mirror.git("init", "--quiet", "--template=", f"--object-format={kind}", place)
     own = place / ".git"
     (own / "objects/info").mkdir(exist_ok=True)
-    (own / "objects/info/alternates").write_text(f"{mirror.directory.absolute()}/objects\n")
+    (own / "objects/info/alternates").write_text(f"{mirror.objects}\n")
     shallow = mirror.directory / "shallow"
     if shallow.exists():
         shutil.copyfile(shallow, own / "shallow")

@@ -109,6 +109,7 @@ class Mirror:
             name = sha256(str(place).encode(errors="surrogateescape")).hexdigest()
             (borrowers / name).write_text(str(place))
             (self.directory / "used").touch()
+            self._attempt.borrowed.add(self.objects)
             return True
 
     async def obtain(self, commit: str, *ways: Sequence[str]) -> None:
@@ -173,6 +174,11 @@ class Mirror:
             beside.write_bytes(msgspec.json.encode(answer))
             beside.replace(note)
             return answer
+
+    @property
+    def objects(self) -> Path:
+        """Where its objects are, which are all that borrowers read."""
+        return self.directory.absolute() / "objects"
 
     def found_broken(self) -> None:
         """The next to write makes it anew."""

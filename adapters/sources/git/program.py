@@ -20,9 +20,9 @@ from adapters.sources.urls import Location
 _OURS: Final = (
     *("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "SSH_AUTH_SOCK"),
     *("http_proxy", "https_proxy", "no_proxy", "all_proxy", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"),
-    *("SSL_CERT_FILE", "SSL_CERT_DIR"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "KRB5CCNAME", "LD_LIBRARY_PATH"),
 )
-"""What it may know of our own environment."""
+"""What it may know of our own environment, in which there are tokens too."""
 
 _SSH: Final = (
     "ssh -oBatchMode=yes -oConnectTimeout=20 -oServerAliveInterval=15 -oServerAliveCountMax=4"
@@ -31,7 +31,6 @@ _SSH: Final = (
 )
 
 _FORCED: Final = {
-    "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh",
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_SSH_COMMAND": _SSH,
@@ -95,8 +94,8 @@ class Git:
         if remote is not None:
             environment["TURNSTILE_GIT_USERNAME"] = remote.username
             environment["TURNSTILE_GIT_PASSWORD"] = remote.password
-        try:
-            process = await asyncio.create_subprocess_exec(
+        starting = asyncio.create_task(
+            asyncio.create_subprocess_exec(
                 "git",
                 *map(str, arguments),
                 stdin=DEVNULL,
@@ -106,12 +105,18 @@ class Git:
                 pass_fds=holding,
                 start_new_session=True,
             )
+        )
+        try:
+            process = await asyncio.shield(starting)
         except FileNotFoundError as error:
             raise unavailable("this runner has no git") from error
+        except asyncio.CancelledError:
+            await _kill(await starting)  # it may have helpers already, that only its group has
+            raise
         try:
             answer, said = await asyncio.gather(_all(process.stdout), _last(process.stderr))
             status = await process.wait()
-        except BaseException:
+        except BaseException:  # nobody wants the answer any more
             await _kill(process)
             raise
         if status:
@@ -126,7 +131,11 @@ def _configured(remote: Location | None) -> dict[str, str]:
         settings.append(("remote.origin.url", remote.url))
         if remote.username or remote.password:
             settings.append((f"credential.{remote.origin}.helper", _HELPER))
-    told = {"GIT_CONFIG_COUNT": str(len(settings))}
+    told = {
+        # Whatever a server says, git does not go on to a repository of this machine.
+        "GIT_ALLOW_PROTOCOL": "file" if remote and remote.path else "git:http:https:ssh",
+        "GIT_CONFIG_COUNT": str(len(settings)),
+    }
     for n, (key, value) in enumerate(settings):
         told |= {f"GIT_CONFIG_KEY_{n}": key, f"GIT_CONFIG_VALUE_{n}": value}
     return told

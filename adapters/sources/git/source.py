@@ -9,7 +9,6 @@ from adapters.sources.git.revisions import commit
 from adapters.sources.git.submodules import fill
 from adapters.sources.git.verdicts import GitFailed
 from adapters.sources.places import parameters
-from adapters.sources.urls import located
 from domain.sources import Git
 from domain.workflow import Source
 
@@ -24,7 +23,7 @@ async def place(source: Source, place: Path, attempt: Attempt) -> None:
 
 async def _place(source: Source, place: Path, attempt: Attempt) -> None:
     asked = parameters(source, Git)
-    mirror = Mirror(located(source.url), attempt, asked.depth)
+    mirror = Mirror(attempt.located(source.url), attempt, asked.depth)
     revision = source.revision or "HEAD"
     found = await commit(mirror, revision, place, asked.ref)
     await check_out(mirror, found, place)

@@ -18,7 +18,7 @@ from adapters.sources.git.checkout import check_out
 from adapters.sources.git.mirror import Mirror
 from adapters.sources.git.revisions import commit
 from adapters.sources.git.verdicts import GitFailed
-from adapters.sources.urls import Location, located
+from adapters.sources.urls import Location
 
 DEEPEST: Final = 10
 """Repositories inside one another."""
@@ -38,7 +38,7 @@ async def fill(mirror: Mirror, place: Path, attempt: Attempt, depth: int = 1) ->
     for one in await _submodules(mirror, place):
         if depth > DEEPEST:
             raise mistaken(f"submodules are more than {DEEPEST} deep")
-        inner = Mirror(_resolved(mirror.location, one), attempt, mirror.depth)
+        inner = Mirror(_resolved(mirror.location, one, attempt), attempt, mirror.depth)
         there = place / one.path
         await commit(inner, one.commit, there)
         await check_out(inner, one.commit, there)
@@ -78,7 +78,7 @@ async def _submodules(mirror: Mirror, place: Path) -> list[Submodule]:
     return found
 
 
-def _resolved(outer: Location, one: Submodule) -> Location:
+def _resolved(outer: Location, one: Submodule, attempt: Attempt) -> Location:
     """Where the submodule is. One that begins with a dot is beside the outer repository."""
     url = one.url
     if re.match(r"\.\.?(/|\Z)", url):
@@ -89,7 +89,7 @@ def _resolved(outer: Location, one: Submodule) -> Location:
                 base = re.sub(r"[/:][^/:]*\Z", "", base)
             url = url[match.end() :]
         url = f"{base}/{url}"
-    location = located(url)
+    location = attempt.located(url)
     if location.path is not None and outer.path is None:
         raise mistaken(f"submodule {one.path!r} would be a repository of the runner's machine")
     own = urlsplit(location.url).scheme in ("http", "https") and location.origin == outer.origin

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +54,12 @@ class Repository:
 
 
 class Fetcher:
-    """A runner that fetches. `log` is what attempts were told."""
+    """A runner that fetches. `log` is what attempts were told, `borrowed` what the last needs."""
 
     def __init__(self, home: Path) -> None:
         self.mirrors = home / "mirrors"
         self.log = ""
+        self.borrowed: Sequence[Path] = ()
         self._home = home
         self._count = 0
 
@@ -72,7 +73,7 @@ class Fetcher:
     async def __call__(self, *sources: Source, seconds: float = 60, **options: Any) -> Path:
         place = options.pop("place", None) or self.place()
         deadline = asyncio.get_running_loop().time() + seconds
-        await fetch(
+        self.borrowed = await fetch(
             sources,
             place,
             mirrors=self.mirrors,

@@ -13,6 +13,7 @@ import pytest
 
 from adapters.sources import prune
 from adapters.sources.git.locks import Taken, locked
+from domain.workflow import Source
 from tests.service.sources.repositories import (
     Fetcher,
     Repository,
@@ -62,6 +63,29 @@ async def test_a_commit_that_is_here_needs_no_server(
     await runner(git_source(url, "main"))
     server.refuse(1000)
     assert first == head(await runner(git_source(url, first)))
+
+
+async def test_what_an_attempt_needs_of_the_mirrors_is_told(
+    tower: Repository, server: GitServer, runner: Fetcher
+) -> None:
+    tower.commit({"a.txt": "one"})
+    wall = Repository(tower.path.parent / "wall")
+    wall.git("submodule", "--quiet", "add", str(tower.path), "tower")
+    wall.git("config", "--file", ".gitmodules", "submodule.tower.url", "../tower")
+    wall.commit({})
+    of_tower = git_source(f"{server.url}/tower", "main", path="in")
+    of_wall = git_source(f"{server.url}/wall", "main", submodules=True)
+    place = await runner(of_tower)
+    assert [lender(place / "in")] == runner.borrowed
+    place = await runner(of_wall)
+    assert sorted([lender(place), lender(place / "tower")]) == runner.borrowed
+    await runner(Source("directory", str(place)))
+    assert [] == runner.borrowed
+
+
+def lender(place: Path) -> Path:
+    """Where the objects are that a work tree borrows."""
+    return Path((place / ".git/objects/info/alternates").read_text().strip())
 
 
 async def test_a_task_cannot_damage_what_others_get(

@@ -2,6 +2,7 @@
 
 import pytest
 
+from adapters.sources import Local
 from domain.ticket.words import Execution
 from tests.service.sources.repositories import (
     Fetcher,
@@ -156,6 +157,21 @@ async def test_a_submodule_is_never_a_repository_of_the_runner_s_machine(
     execution, reason = await refused(runner, source)
     assert Execution.CONFIGURATION is execution
     assert "submodule 'private' would be a repository of the runner's machine" == reason
+
+
+async def test_a_submodule_is_of_this_machine_only_from_where_sources_are(
+    tower: Repository, runner: Fetcher
+) -> None:
+    private = Repository(tower.path.parent.parent / "private")
+    private.commit({"secret.txt": "…"})
+    tower.git("submodule", "--quiet", "add", str(private.path), "private")
+    for url in (str(private.path), "../../private"):
+        tower.git("config", "--file", ".gitmodules", "submodule.private.url", url)
+        tower.commit({})
+        source = git_source(tower.path, "main", submodules=True)
+        execution, reason = await refused(runner, source, local=Local([tower.path.parent]))
+        assert Execution.CONFIGURATION is execution
+        assert "turnstile runner --local DIR" in reason
 
 
 async def test_repositories_of_both_forms_of_names_are_fetched(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.sources import NotFetched
+from adapters.sources import Local, NotFetched
 from adapters.sources.threads import Wanted
 from adapters.sources.unpacking import unpack
 from domain.ticket.words import Execution
@@ -129,6 +129,96 @@ async def test_a_directory_that_is_not_there_is_the_workflow_s_mistake(
     ):
         execution, _ = await refused(runner, source)
         assert Execution.CONFIGURATION is execution
+
+
+def local_sources(there: Path) -> list[Source]:
+    """A source of each kind on this machine: a repository, a directory, an archive beside them."""
+    return [
+        git_source(there / "tower"),
+        git_source(f"file://{there}/tower"),
+        Source("directory", str(there / "folder")),
+        archive(f"file://{there}/x.tar", (there / "x.tar").read_bytes()),
+    ]
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Path:
+    """A directory of this machine that has something for each kind of source."""
+    there = tmp_path / "there"
+    Repository(there / "tower").commit({"a.txt": "one"})
+    (there / "folder").mkdir()
+    (there / "folder/a.txt").write_text("one")
+    (there / "x.tar").write_bytes(tar(("a.txt", "one")))
+    return there
+
+
+async def test_what_of_this_machine_is_for_sources_is_fetched(
+    runner: Fetcher, there: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to(there)
+    for allowed in (there, tmp_path / "link"):
+        for source in local_sources(there):
+            place = await runner(source, local=Local([allowed]))
+            assert "one" == (place / "a.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("allowed", "hidden"), [([], []), (["elsewhere"], []), (["."], ["there"]), (["the"], [])]
+)
+async def test_nothing_else_of_this_machine_is_a_source(
+    runner: Fetcher, there: Path, tmp_path: Path, allowed: list[str], hidden: list[str]
+) -> None:
+    rule = Local([tmp_path / name for name in allowed], [tmp_path / name for name in hidden])
+    for source in local_sources(there):
+        execution, reason = await refused(runner, source, local=rule)
+        assert Execution.CONFIGURATION is execution
+        assert "turnstile runner --local DIR" in reason
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "{for_sources}/link/folder",
+        "{for_sources}/../there/folder",
+        "file://{for_sources}/%2e%2e/there/folder",
+        "FILE://localhost{for_sources}/link/folder",
+        "file://{for_sources}/%00",
+        "{for_sources}/circle",
+        "/proc/self/cwd",
+    ],
+)
+async def test_no_link_and_no_way_of_writing_leads_to_what_is_no_source(
+    runner: Fetcher, there: Path, tmp_path: Path, url: str
+) -> None:
+    for_sources = tmp_path / "for-sources"
+    for_sources.mkdir()
+    (for_sources / "link").symlink_to(there)
+    (for_sources / "circle").symlink_to("circle")
+    source = Source("directory", url.format(for_sources=for_sources))
+    execution, _ = await refused(runner, source, local=Local([for_sources]))
+    assert Execution.CONFIGURATION is execution
+
+
+async def test_git_reads_where_the_rule_has_looked(
+    runner: Fetcher, there: Path, tmp_path: Path
+) -> None:
+    for_sources = tmp_path / "for-sources"
+    Repository(for_sources / "tower").commit({"a.txt": "another"})
+    (for_sources / "tower?").mkdir()
+    source = git_source(f"file://{for_sources}/tower?/../../there/tower")
+    place = await runner(source, local=Local([for_sources]))
+    assert "another" == (place / "a.txt").read_text()
+
+
+async def test_a_directory_with_something_hidden_in_it_is_no_source(
+    runner: Fetcher, there: Path
+) -> None:
+    source = Source("directory", str(there))
+    execution, reason = await refused(runner, source, local=Local([there], [there / "tower/.git"]))
+    assert Execution.CONFIGURATION is execution
+    assert "has something in itself that no task is to see" in reason
+    within = await runner(git_source(there / "tower"), local=Local([there], [there / "tower/data"]))
+    assert "one" == (within / "a.txt").read_text()
 
 
 async def test_a_source_of_an_unknown_kind_is_the_workflow_s_mistake(runner: Fetcher) -> None:
