@@ -36,8 +36,8 @@ demo: $(READY) ## show the whole of it at work, on this machine (LOG=kafka: with
 broker: $(READY) ## run Apache Kafka on this machine until Ctrl-C, for `turnstile engine` and others
 	@$(BROKER)
 
-# Two processes, as most tests wait for something most of the time; each has servers of its own.
-SIDE_BY_SIDE := --numprocesses 2 --dist worksteal
+# Three processes, as most tests wait for something most of the time; each has servers of its own.
+SIDE_BY_SIDE := --numprocesses 3 --dist worksteal
 
 .PHONY: test
 test: $(READY) ## run every test, those on real servers too
