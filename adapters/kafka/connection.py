@@ -192,9 +192,12 @@ async def started(client: Any) -> Any:
                     await asyncio.shield(starting)
                     await asyncio.sleep(0)  # a consumer that is stopped at once would be cancelled
         except BaseException:
-            # A client of aiokafka that is cut off while it starts leaves connections open.
-            await _over(starting)
-            await ended(client)
+            # A client of aiokafka that is cut off while it starts leaves connections open; so it is
+            # ended also for who is told a second time to wait no more.
+            try:
+                await _over(starting)
+            finally:
+                await ended(client)
             raise
     return client
 
@@ -222,11 +225,13 @@ def _cut(connection: Any) -> None:
 
 async def _over(work: "asyncio.Future[None]", patience: float = ENDING) -> bool:
     """Whether the work was done, at most so many seconds from now; it is over in any case."""
-    if not work.done() and patience:
-        await asyncio.wait({work}, timeout=patience)
-    while not work.done():
-        work.cancel()  # more than once: each time, aiokafka ends one of its tasks and waits on
-        await asyncio.wait({work}, timeout=0.1)
+    try:
+        if not work.done() and patience:
+            await asyncio.wait({work}, timeout=patience)
+    finally:
+        while not work.done():
+            work.cancel()  # more than once: each time, aiokafka ends one of its tasks and waits on
+            await asyncio.wait({work}, timeout=0.1)
     return not work.cancelled() and work.exception() is None
 
 
