@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 from uuid import uuid4
 
 import structlog
@@ -23,10 +23,6 @@ from domain.envelope import Answer, Recorded, Submitted, check, partition_of
 from domain.errors import TooLarge
 
 log = structlog.get_logger()
-
-QUIET: Final = 2_000
-"""Milliseconds after which a broker says that nothing has come to a partition that is followed: as
-long as nothing comes, that is all that the partition costs."""
 
 
 @asynccontextmanager
@@ -120,8 +116,7 @@ class KafkaLog:
     ) -> AsyncGenerator[Sequence[Recorded], None]:
         """The committed events behind sequence *after*, in order, for ever."""
         topic = self._topic("events", partition)
-        consumer = self._address.consumer(fetch_max_wait_ms=QUIET)
-        async with running(consumer):
+        async with running(self._address.consumer()) as consumer:
             events = Events(consumer, topic, self._codec, after, stored=stored)
             await events.begin()
             while True:
