@@ -182,8 +182,8 @@ class Keeper:
             # Who forks and dies again and again is always a child of ours, and never for long.
             for _ in range(SWATS):
                 send(children(), signal.SIGKILL)
-            # Stopped first: who forks faster than he is killed would never be gone. By groups
-            # besides: no process of a group forks while it is killed, nor one of its dead alone.
+            # Stopped first: who forks faster than he is killed would never be gone. And by groups:
+            # nobody leaves one by forking while it is killed, and its dead say which it is.
             found: set[int] = set()
             while new := (seen := family(os.getpid())).keys() - found:
                 found |= new
